@@ -8,7 +8,8 @@ import (
 )
 
 // docFaults: everything exported is documented, from its name on. A constant,
-// a variable or an interface's method may have its comment on its own line.
+// a variable or an interface's method may have its comment on its own line,
+// and one comment above a list of constants speaks for all of them.
 func docFaults(h *house) []fault {
 	var faults []fault
 	for _, f := range h.code() {
@@ -56,7 +57,8 @@ func declDocs(h *house, f *file, d *ast.GenDecl) []fault {
 				faults = append(faults, methodDocs(h, f, s)...)
 			}
 		case *ast.ValueSpec:
-			if s.Names[0].IsExported() && s.Comment == nil {
+			listed := d.Tok == token.CONST && d.Doc != nil && s.Doc == nil && d.Lparen.IsValid()
+			if s.Names[0].IsExported() && s.Comment == nil && !listed {
 				faults = append(faults, docFault(h, f, s.Names[0], either(s.Doc, d))...)
 			}
 		}

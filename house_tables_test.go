@@ -23,10 +23,10 @@ var floors = map[string]int{
 
 	"message": 1,
 
-	"crypto":              0,
-	"wire":                0,
-	"wire/airdispatch/v1": 0,
-	"wire/airdispatch/v1/airdispatchv1connect": 0,
+	"crypto":                            0,
+	"wire":                              0,
+	"wire/airdispatch/v1":               0,
+	"wire/airdispatch/v1/wirev1connect": 0,
 }
 
 // doorFloor is the floor of everything below cmd and tools.

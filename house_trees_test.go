@@ -44,7 +44,9 @@ var (
 		{"rpc/a.go": "package rpc\n\n// This calls.\nfunc Call() {}\n"},
 		{"rpc/a.go": "package rpc\n\n// A T is.\ntype T[K any] struct{}\n\nfunc (t *T[K]) M() {}\n"},
 		{"rpc/a.go": "package rpc\n\n// T is.\ntype T interface {\n\tM()\n}\n"},
-		{"rpc/a.go": "package rpc\n\n// Some limits.\nconst (\n\tMax = 1\n)\n"},
+		{"rpc/a.go": "package rpc\n\nconst (\n\tMax = 1\n)\n"},
+		{"rpc/a.go": "package rpc\n\n// Limits.\nconst (\n\t// The most.\n\tMax = 1\n)\n"},
+		{"rpc/a.go": "package rpc\n\n// Errors.\nvar (\n\tErr = 1\n)\n"},
 		{"rpc/a.go": "package rpc\n\n// An other.\nvar Err = 1\n"},
 	}
 	docsSound = tree{
@@ -64,6 +66,10 @@ func (T) m() {}
 const (
 	// Max is the most.
 	Max = 1
+	Mid = 1
+)
+
+const (
 	Min = 0 // the least
 )
 
