@@ -22,6 +22,7 @@ func houseRules() []rule {
 		{"sleep", sleepFaults, sleepBroken, sleepSound},
 		{"names", nameFaults, namesBroken, namesSound},
 		{"places", placeFaults, placesBroken, placesSound},
+		{"citations", citationFaults, citationsBroken, citationsSound},
 	}
 }
 
@@ -355,6 +356,35 @@ func placeFaults(h *house) []fault {
 		for i, line := range strings.Split(text, "\n") {
 			if found := places.FindString(line); found != "" {
 				faults = append(faults, fault{p, i + 1, found, "names the place " + strings.TrimSpace(found)})
+			}
+		}
+	}
+	return faults
+}
+
+var (
+	citation = regexp.MustCompile(`docs/protocol\.md §(\d+(?:\.\d+)*)`)
+	section  = regexp.MustCompile(`(?m)^#+ +§?(\d+(?:\.\d+)*)`)
+)
+
+// citationFaults: a comment that sends the reader to a section of the
+// protocol sends them to one that is there.
+func citationFaults(h *house) []fault {
+	protocol, written := h.texts["docs/protocol.md"]
+	if !written {
+		return nil
+	}
+	there := map[string]bool{}
+	for _, m := range section.FindAllStringSubmatch(protocol, -1) {
+		there[m[1]] = true
+	}
+	var faults []fault
+	for _, f := range h.files {
+		for _, g := range f.syntax.Comments {
+			for _, m := range citation.FindAllStringSubmatch(g.Text(), -1) {
+				if !there[m[1]] {
+					faults = append(faults, h.fault(f, g, m[1], "docs/protocol.md has no section %s", m[1]))
+				}
 			}
 		}
 	}

@@ -213,6 +213,15 @@ func g() { time.Sleep(1) }
 		"docs/a.md": "the frame/work/shop of https://example.org/work/ and ./work/\n",
 		"go.mod":    "module airdispatch\n",
 	}
+
+	citationsBroken = []tree{
+		{"docs/protocol.md": "# Protocol\n\n## 1. Words\n", "rpc/a.go": "package rpc\n\n// See docs/protocol.md §2.\n"},
+		{"docs/protocol.md": "## 1. Words\n\n### 1.1 Bytes\n", "rpc/a.go": "package rpc\n\n// See docs/protocol.md §1.10.\n"},
+	}
+	citationsSound = tree{
+		"docs/protocol.md": "## 1. Words\n\n### 1.1 Bytes\n",
+		"rpc/a.go":         "package rpc\n\n// See docs/protocol.md §1 and docs/protocol.md §1.1.\n",
+	}
 )
 
 // budgetsBroken builds what is too long to be written out.
