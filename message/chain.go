@@ -1,0 +1,169 @@
+package message
+
+import (
+	"slices"
+
+	"airdispatch/crypto"
+	wirev1 "airdispatch/wire/airdispatch/v1"
+)
+
+// Chain is an identity's history, verified from the genesis card to its head.
+// A Chain is never changed; Extend makes a longer one. Safe for concurrent use.
+type Chain struct {
+	cards []*Card
+}
+
+// OpenChain verifies a chain from its genesis card on: every card names the
+// one before it and is signed by a rotation key of that one; the genesis card
+// is signed by one of its own. Errors: Invalid, TooLarge, BadSignature.
+func OpenChain(v crypto.Verifier, signed []*wirev1.Signed) (*Chain, error) {
+	return extend(v, nil, signed)
+}
+
+// Extend verifies cards that follow this chain's head. Cards that the chain
+// already has, at the beginning of the list, are passed over; a card that
+// leaves the chain before its head is a fork and refused with Conflict
+// (Branch and Compare deal with forks).
+func (c *Chain) Extend(v crypto.Verifier, signed []*wirev1.Signed) (*Chain, error) {
+	return extend(v, c.cards, signed)
+}
+
+// Branch verifies a chain given in part: its first card names a card of c, and
+// the result is c up to that card followed by the new ones. It may be shorter,
+// equal, longer than c, or on another branch. A list that begins with a
+// genesis card is a whole chain.
+func (c *Chain) Branch(v crypto.Verifier, signed []*wirev1.Signed) (*Chain, error) {
+	if len(signed) == 0 {
+		return c, nil
+	}
+	first, _, err := parseCard(signed[0])
+	if err != nil {
+		return nil, err
+	}
+	if first.Seq == 0 {
+		return OpenChain(v, signed)
+	}
+	if first.Seq > uint64(len(c.cards)) || c.cards[first.Seq-1].ID != first.Prev {
+		return nil, Need(c.Address())
+	}
+	return extend(v, c.cards[:first.Seq], signed)
+}
+
+// extend verifies signed after base, all signatures in one batch.
+func extend(v crypto.Verifier, base []*Card, signed []*wirev1.Signed) (*Chain, error) {
+	if len(base)+len(signed) > 2*MaxChain {
+		return nil, refuse(TooLarge, "chain: more than %d cards", MaxChain)
+	}
+	cards := slices.Clone(base)
+	var checks []crypto.Check
+	for _, s := range signed {
+		card, p, err := parseCard(s)
+		if err != nil {
+			return nil, err
+		}
+		if card.Seq < uint64(len(cards)) {
+			if cards[card.Seq].ID != card.ID {
+				return nil, refuse(Conflict, "chain: another card %d", card.Seq)
+			}
+			continue
+		}
+		if err := follows(cards, card); err != nil {
+			return nil, err
+		}
+		cards = append(cards, card)
+		checks = append(checks, p.check)
+	}
+	if len(cards) == 0 {
+		return nil, refuse(Invalid, "chain: no cards")
+	}
+	if len(cards) > MaxChain {
+		return nil, refuse(TooLarge, "chain: more than %d cards", MaxChain)
+	}
+	if slices.Contains(v.VerifyAll(checks), false) {
+		return nil, refuse(BadSignature, "card")
+	}
+	return &Chain{cards: cards}, nil
+}
+
+// follows checks everything but the signature of card after cards.
+func follows(cards []*Card, card *Card) error {
+	if card.Seq != uint64(len(cards)) {
+		return refuse(Invalid, "chain: card %d where %d is due", card.Seq, len(cards))
+	}
+	if card.Seq == 0 {
+		if !slices.Contains(card.Rotation, card.signedBy) {
+			return refuse(BadSignature, "card: a genesis card is signed by a rotation key of its own")
+		}
+		return nil
+	}
+	prev := cards[card.Seq-1]
+	switch {
+	case card.Prev != prev.ID:
+		return refuse(Conflict, "chain: card %d does not follow", card.Seq)
+	case prev.Closed:
+		return refuse(Invalid, "chain: a card after the closing one")
+	case card.Role != prev.Role:
+		return refuse(Invalid, "chain: the role changes")
+	case !slices.Contains(prev.Rotation, card.signedBy):
+		return refuse(BadSignature, "card: not signed by a rotation key of the card before")
+	}
+	return nil
+}
+
+// Address is the address of the identity.
+func (c *Chain) Address() Address { return AddressOf(c.cards[0].ID) }
+
+// Head is the newest card.
+func (c *Chain) Head() *Card { return c.cards[len(c.cards)-1] }
+
+// Len is the number of cards.
+func (c *Chain) Len() int { return len(c.cards) }
+
+// Card finds a card of the chain by its id.
+func (c *Chain) Card(id ID) (*Card, bool) {
+	// From the head: nearly always it is the newest that is asked for.
+	for _, card := range slices.Backward(c.cards) {
+		if card.ID == id {
+			return card, true
+		}
+	}
+	return nil, false
+}
+
+// At is the card with this sequence number.
+func (c *Chain) At(seq uint64) (*Card, bool) {
+	if seq >= uint64(len(c.cards)) {
+		return nil, false
+	}
+	return c.cards[seq], true
+}
+
+// Signed is the cards as received, from sequence number after on.
+func (c *Chain) Signed(after int) []*wirev1.Signed {
+	var out []*wirev1.Signed
+	for _, card := range c.cards[min(after, len(c.cards)):] {
+		out = append(out, card.Signed)
+	}
+	return out
+}
+
+// signer checks that key may sign now for the card that a statement names: the
+// named card lists it, and so does the head, because a key that a newer card
+// removed belongs to a lost device.
+func (c *Chain) signer(kind string, cardID []byte, key crypto.VerifyKey) (*Card, error) {
+	id, err := IDFromBytes(cardID)
+	if err != nil {
+		return nil, err
+	}
+	card, ok := c.Card(id)
+	if !ok {
+		return nil, Need(c.Address())
+	}
+	if !card.Lists(key) || !c.Head().Lists(key) {
+		return nil, refuse(BadSignature, "%s: not signed by a current device key", kind)
+	}
+	if c.Head().Closed {
+		return nil, refuse(Denied, "%s: the identity is closed", kind)
+	}
+	return card, nil
+}

@@ -1,0 +1,101 @@
+package message
+
+import (
+	"time"
+
+	"airdispatch/crypto"
+	wirev1 "airdispatch/wire/airdispatch/v1"
+)
+
+// Identity is what is known and verified of one address: its chain, and its
+// route if there is one. Never changed after it was made.
+type Identity struct {
+	Chain *Chain
+	// Route is nil where none is known.
+	Route *Route
+	// FirstSeen has the times of the cards by the clock of whoever answered or
+	// keeps them; empty where nobody said.
+	FirstSeen []time.Time
+}
+
+// OpenIdentity verifies a bundle. known is the chain that is already held, or
+// nil; a bundle that carries only later cards needs it, and is refused with
+// NeedBundle without it. The result may be older, newer or on another branch
+// than known: Compare decides.
+func OpenIdentity(v crypto.Verifier, w *wirev1.Identity, known *Chain) (*Identity, error) {
+	var chain *Chain
+	var err error
+	if known == nil {
+		chain, err = OpenChain(v, w.GetCards())
+	} else {
+		chain, err = known.Branch(v, w.GetCards())
+	}
+	if err != nil {
+		return nil, err
+	}
+	i := &Identity{Chain: chain}
+	if n := len(w.GetFirstSeen()); n != 0 {
+		if n != chain.Len() || n != len(w.GetCards()) {
+			return nil, refuse(Invalid, "identity: %d first-seen times for %d cards", n, chain.Len())
+		}
+		for _, ms := range w.GetFirstSeen() {
+			i.FirstSeen = append(i.FirstSeen, fromMillis(ms))
+		}
+	}
+	if w.GetRoute() != nil {
+		if i.Route, err = OpenRoute(v, chain, w.GetRoute()); err != nil {
+			return nil, err
+		}
+	}
+	return i, nil
+}
+
+// Address is the identity's address.
+func (i *Identity) Address() Address { return i.Chain.Address() }
+
+// Pair is the order of the route; without a route, that of the head card alone.
+func (i *Identity) Pair() Pair {
+	if i.Route == nil {
+		return Pair{Card: i.Chain.Head().Seq}
+	}
+	return i.Route.Pair
+}
+
+// Sighting is the chain with its times, for Compare.
+func (i *Identity) Sighting() Sighting { return Sighting{Chain: i.Chain, FirstSeen: i.FirstSeen} }
+
+// Wire is the bundle to send: the whole chain and the route.
+func (i *Identity) Wire() *wirev1.Identity { return i.WireAfter(0) }
+
+// WireAfter is the bundle for a receiver that knows the first n cards.
+func (i *Identity) WireAfter(n int) *wirev1.Identity {
+	w := &wirev1.Identity{Cards: i.Chain.Signed(n)}
+	if i.Route != nil {
+		w.Route = i.Route.Signed
+	}
+	if n == 0 && len(i.FirstSeen) == i.Chain.Len() {
+		for _, t := range i.FirstSeen {
+			w.FirstSeen = append(w.FirstSeen, millis(t))
+		}
+	}
+	return w
+}
+
+// VerifyTickets checks that each server which the route names says so itself.
+// servers holds the identities that came along. A user without services has
+// left; that is a route too.
+func (i *Identity) VerifyTickets(v crypto.Verifier, servers map[Address]*Identity, now time.Time) error {
+	if i.Route == nil {
+		return nil
+	}
+	for _, s := range i.Route.Services {
+		server, ok := servers[s.Server]
+		if !ok {
+			return Need(s.Server)
+		}
+		if err := s.Ticket.Verify(v, server.Chain, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}

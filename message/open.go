@@ -1,0 +1,86 @@
+package message
+
+import (
+	"airdispatch/crypto"
+	wirev1 "airdispatch/wire/airdispatch/v1"
+)
+
+// Letter is a verified and decrypted version of a message: the only thing that
+// may be shown to a person.
+type Letter struct {
+	Head    *Head
+	Content *Content
+	// Classical: this reader's slot is sealed to a nacl box, so the message is
+	// not post-quantum.
+	Classical bool
+}
+
+// Open decrypts and reads one version. The head was verified before (only then
+// does a Head exist); the slot is proved by the head's commitment, which is
+// checked before anything is decrypted, so that one ciphertext cannot show two
+// readers two texts. slot and boxes are not looked at for a public message. A
+// tombstone opens to a Letter without content. Errors: Invalid, TooLarge,
+// BadSignature (the payload or slot is not what was signed), NotFound (no
+// private key here fits the slot).
+func Open(h *Head, slot *wirev1.Slot, boxes []crypto.BoxKey, payload []byte) (*Letter, error) {
+	if h.Tombstone() {
+		return &Letter{Head: h}, nil
+	}
+	if err := h.CheckPayload(payload); err != nil {
+		return nil, err
+	}
+	if h.Suite == crypto.SuiteNone {
+		c, err := ParseContent(payload)
+		if err != nil {
+			return nil, err
+		}
+		return &Letter{Head: h, Content: c}, nil
+	}
+	pk, kind, err := h.unseal(slot, boxes)
+	if err != nil {
+		return nil, err
+	}
+	padded, err := pk.Open(h.Suite, payload)
+	if err != nil {
+		return nil, refuse(BadSignature, "open: payload: %v", err)
+	}
+	plain, err := crypto.Unpad(padded)
+	if err != nil {
+		return nil, refuse(Invalid, "open: padding: %v", err)
+	}
+	c, err := ParseContent(plain)
+	if err != nil {
+		return nil, err
+	}
+	return &Letter{Head: h, Content: c, Classical: kind == crypto.BoxNaCl}, nil
+}
+
+// unseal finds the private key for the slot and checks the commitment.
+func (h *Head) unseal(slot *wirev1.Slot, boxes []crypto.BoxKey) (crypto.PayloadKey, crypto.BoxKind, error) {
+	if slot == nil {
+		return crypto.PayloadKey{}, 0, refuse(Invalid, "open: no slot")
+	}
+	if err := CheckSlot(slot); err != nil {
+		return crypto.PayloadKey{}, 0, err
+	}
+	ctx := h.context()
+	for _, b := range boxes {
+		if id := b.Public().ID(); string(id[:]) != string(slot.GetBox()) {
+			continue
+		}
+		raw, err := b.Open(ctx[:], slot.GetSealed())
+		if err != nil {
+			return crypto.PayloadKey{}, 0, refuse(BadSignature, "open: the slot does not open")
+		}
+		cek, err := crypto.ContentKeyFromBytes(raw)
+		if err != nil {
+			return crypto.PayloadKey{}, 0, refuse(Invalid, "open: content key: %v", err)
+		}
+		pk, commit := cek.Derive(ctx)
+		if commit != h.Commit {
+			return crypto.PayloadKey{}, 0, refuse(BadSignature, "open: the content key is not the one that the head commits to")
+		}
+		return pk, b.Kind(), nil
+	}
+	return crypto.PayloadKey{}, 0, refuse(NotFound, "open: no key here fits the slot")
+}
