@@ -99,3 +99,23 @@ func (i *Identity) VerifyTickets(v crypto.Verifier, servers map[Address]*Identit
 	}
 	return nil
 }
+
+// IdentityAddress reads which address a bundle is about, without believing it:
+// from its genesis card, else from its route. Errors: Invalid where it tells
+// neither way.
+func IdentityAddress(w *wirev1.Identity) (Address, error) {
+	if len(w.GetCards()) > 0 {
+		c, _, err := parseCard(w.GetCards()[0])
+		if err != nil {
+			return Address{}, err
+		}
+		if c.Seq == 0 {
+			return AddressOf(c.ID), nil
+		}
+	}
+	var r wirev1.Route
+	if _, err := parse(kindRoute, w.GetRoute(), MaxRoute, &r); err != nil {
+		return Address{}, err
+	}
+	return AddressFromBytes(r.GetAddress())
+}
