@@ -18,6 +18,9 @@ const (
 
 	// bech32Checksum is the number of symbols at the end that check the others.
 	bech32Checksum = 6
+
+	// reasonCharacter is said of characters that are never part of such a text.
+	reasonCharacter = "impossible character"
 )
 
 // TypingError says where a text that somebody typed went wrong. It never carries a correction: a wrong guess could be
@@ -75,6 +78,9 @@ func DecodeBech32m(s string, hrp string) ([]byte, error) {
 	if len(s) > bech32Limit {
 		return nil, &TypingError{Reason: fmt.Sprintf("more than %d characters", bech32Limit)}
 	}
+	if err := checkASCII(s); err != nil {
+		return nil, err
+	}
 	s, err := oneCase(s)
 	if err != nil {
 		return nil, err
@@ -93,7 +99,7 @@ func DecodeBech32m(s string, hrp string) ([]byte, error) {
 		symbols = append(symbols, byte(v))
 	}
 	if len(wrong) > 0 {
-		return nil, &TypingError{wrong, "character that does not occur in it"}
+		return nil, &TypingError{wrong, reasonCharacter}
 	}
 	if len(symbols) < bech32Checksum {
 		return nil, &TypingError{Reason: "too short"}
@@ -117,6 +123,21 @@ func checkHRP(hrp string) error {
 		if c := hrp[i]; c < 33 || c > 126 || c >= 'A' && c <= 'Z' {
 			return errors.New("crypto: bech32m: prefix must be printable and in lower case")
 		}
+	}
+	return nil
+}
+
+// checkASCII names the characters beyond ASCII, counting as a reader does; after it, bytes are characters.
+func checkASCII(s string) error {
+	var wrong []int
+	n := 0
+	for _, c := range s {
+		if n++; c > 126 {
+			wrong = append(wrong, n)
+		}
+	}
+	if len(wrong) > 0 {
+		return &TypingError{wrong, reasonCharacter}
 	}
 	return nil
 }
@@ -168,16 +189,17 @@ func checkPrefix(s, prefix string) error {
 func wrongSymbols(residue uint32, count, start int) error {
 	const reason = "mistyped"
 	position := make(map[uint32]int, 31*count)
-	for i := range count {
-		for v := byte(1); v < 32; v++ {
-			r := uint32(v)
-			for range count - 1 - i {
-				r = polymod(r, 0)
-			}
-			if r == residue {
+	var shifted [32]uint32 // what a change of each value does to the checksum, from symbol i on
+	for v := range shifted {
+		shifted[v] = uint32(v)
+	}
+	for i := count - 1; i >= 0; i-- {
+		for v := 1; v < len(shifted); v++ {
+			if shifted[v] == residue {
 				return &TypingError{[]int{start + i + 1}, reason}
 			}
-			position[r] = i
+			position[shifted[v]] = i
+			shifted[v] = polymod(shifted[v], 0)
 		}
 	}
 	for r, i := range position {
@@ -185,7 +207,7 @@ func wrongSymbols(residue uint32, count, start int) error {
 			return &TypingError{[]int{start + i + 1, start + j + 1}, reason}
 		}
 	}
-	return &TypingError{Reason: "mistyped in several places"}
+	return &TypingError{Reason: "mistyped in more than two places"}
 }
 
 // polymod multiplies a polynomial by x and adds v, modulo the generator of BIP-173.

@@ -104,10 +104,10 @@ func (b Box) Seal(rand io.Reader, info, plain []byte) ([]byte, error) {
 // BoxKey is the private half of a box. The zero value opens nothing.
 type BoxKey struct {
 	redacted
-	secret *boxSecret
+	secret hidden[boxSecret]
 }
 
-// boxSecret sits behind a pointer, where fmt cannot reach it through an unexported field.
+// boxSecret is what a BoxKey hides.
 type boxSecret struct {
 	kind BoxKind
 	seed []byte
@@ -142,7 +142,7 @@ func BoxKeyFromSeed(kind BoxKind, seed []byte) (BoxKey, error) {
 	if err != nil {
 		return BoxKey{}, err
 	}
-	return BoxKey{secret: &boxSecret{kind, seed, half, box}}, nil
+	return BoxKey{secret: hide(boxSecret{kind, seed, half, box})}, nil
 }
 
 // Kind returns the kind of the key, 0 for the zero value.
@@ -150,7 +150,7 @@ func (k BoxKey) Kind() BoxKind {
 	if k.secret == nil {
 		return 0
 	}
-	return k.secret.kind
+	return k.secret().kind
 }
 
 // Seed returns a copy of the 32 bytes from which the key can be made again, or nil for the zero value.
@@ -158,7 +158,7 @@ func (k BoxKey) Seed() Secret {
 	if k.secret == nil {
 		return nil
 	}
-	return Secret(bytes.Clone(k.secret.seed))
+	return Secret(bytes.Clone(k.secret().seed))
 }
 
 // Public returns the half that others may know.
@@ -166,7 +166,7 @@ func (k BoxKey) Public() Box {
 	if k.secret == nil {
 		return Box{}
 	}
-	return k.secret.box
+	return k.secret().box
 }
 
 // Open opens what was sealed to the public half under the same info. Whatever is wrong, the error is ErrOpen.
@@ -174,7 +174,7 @@ func (k BoxKey) Open(info, sealed []byte) ([]byte, error) {
 	if k.secret == nil {
 		return nil, ErrOpen
 	}
-	plain, err := k.secret.half.open(info, sealed)
+	plain, err := k.secret().half.open(info, sealed)
 	if err != nil {
 		return nil, ErrOpen
 	}

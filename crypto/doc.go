@@ -1,7 +1,7 @@
 // Package crypto holds keys and the things keys do: sign and verify under a label, seal and open, hash, lock a file under
 // a passphrase, and turn bytes into text that people can type.
 //
-// What is signed is always the text "airdispatch/1 ", a kind, a line feed and the body (docs/protocol.md §3.1). The kind never travels:
+// What is signed is always the text "airdispatch/1 ", a kind, a line feed and the body. The kind never travels:
 // whoever verifies passes the kind it expects, so that a signature made for one purpose is worth nothing for another. A
 // signing key signs nothing else. Signatures are Ed25519 and are checked by the rule of ZIP-215, one at a time or many at
 // once, with the same verdict: two servers must never disagree about one signature.

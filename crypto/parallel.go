@@ -91,7 +91,7 @@ func (k PayloadKey) SealTo(w io.Writer, r io.Reader) (int64, error) {
 	var written int64
 	err := inOrder(r, ChunkSize, func(p *piece) {
 		nonce := chunkNonce(p.i, p.last)
-		p.out = k.aead.Seal(p.out[:0], nonce[:], p.data, nil)
+		p.out = k.aead().Seal(p.out[:0], nonce[:], p.data, nil)
 	}, func(p *piece) error {
 		n, err := w.Write(p.out)
 		written += int64(n)

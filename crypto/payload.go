@@ -1,7 +1,6 @@
 package crypto
 
 import (
-	"bytes"
 	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/sha256"
@@ -32,7 +31,7 @@ func KnownSuite(s Suite) bool { return s == SuiteNone || s == SuiteChaCha }
 // itself. The zero value derives keys that do nothing.
 type ContentKey struct {
 	redacted
-	secret *[32]byte
+	secret hidden[[32]byte]
 }
 
 // NewContentKey makes a key from the next 32 bytes of rand.
@@ -49,8 +48,7 @@ func ContentKeyFromBytes(b []byte) (ContentKey, error) {
 	if len(b) != 32 {
 		return ContentKey{}, fmt.Errorf("crypto: read content key: %d bytes, want 32", len(b))
 	}
-	secret := [32]byte(b)
-	return ContentKey{secret: &secret}, nil
+	return ContentKey{secret: hide([32]byte(b))}, nil
 }
 
 // Bytes returns a copy of the 32 bytes, or nil for the zero value.
@@ -58,7 +56,8 @@ func (k ContentKey) Bytes() Secret {
 	if k.secret == nil {
 		return nil
 	}
-	return Secret(bytes.Clone(k.secret[:]))
+	b := k.secret()
+	return b[:]
 }
 
 // Derive returns the payload key and the commitment that belong to k in the context ctx: HKDF-SHA256 with ctx as salt,
@@ -70,18 +69,18 @@ func (k ContentKey) Derive(ctx [32]byte) (PayloadKey, [32]byte) {
 		return PayloadKey{}, [32]byte{}
 	}
 	// None of these can fail: SHA-256 is always there and 32 bytes is its own length.
-	prk, _ := hkdf.Extract(sha256.New, k.secret[:], ctx[:])
+	prk, _ := hkdf.Extract(sha256.New, k.Bytes(), ctx[:])
 	key, _ := hkdf.Expand(sha256.New, prk, protocol+"payload", 32)
 	commit, _ := hkdf.Expand(sha256.New, prk, protocol+"commit", 32)
 	aead, _ := chacha20poly1305.New(key)
-	return PayloadKey{aead: aead}, [32]byte(commit)
+	return PayloadKey{aead: hide(aead)}, [32]byte(commit)
 }
 
 // PayloadKey encrypts one payload or one blob, and never a second one: its nonces are counted from zero each time. The zero
 // value encrypts nothing.
 type PayloadKey struct {
 	redacted
-	aead cipher.AEAD
+	aead hidden[cipher.AEAD]
 }
 
 // errNoKey is the answer of a zero PayloadKey.
@@ -97,7 +96,7 @@ func (k PayloadKey) Seal(suite Suite, plain []byte) ([]byte, error) {
 		n := min(len(plain), ChunkSize)
 		last := n == len(plain)
 		nonce := chunkNonce(i, last)
-		out = k.aead.Seal(out, nonce[:], plain[:n], nil)
+		out = k.aead().Seal(out, nonce[:], plain[:n], nil)
 		if plain = plain[n:]; last {
 			return out, nil
 		}
@@ -118,7 +117,7 @@ func (k PayloadKey) Open(suite Suite, sealed []byte) ([]byte, error) {
 		n := min(len(sealed), sealedChunk)
 		last := n == len(sealed)
 		nonce := chunkNonce(i, last)
-		if out, err = k.aead.Open(out, nonce[:], sealed[:n], nil); err != nil {
+		if out, err = k.aead().Open(out, nonce[:], sealed[:n], nil); err != nil {
 			return nil, ErrOpen
 		}
 		if sealed = sealed[n:]; last {

@@ -26,11 +26,8 @@ const SignatureSize = ed25519.SignatureSize
 // without a label can be made to sign anything. The zero value signs nothing.
 type SigningKey struct {
 	redacted
-	secret *signingSecret
+	secret hidden[ed25519.PrivateKey]
 }
-
-// signingSecret sits behind a pointer, where fmt cannot reach it through an unexported field.
-type signingSecret struct{ key ed25519.PrivateKey }
 
 // NewSigningKey makes a key from the next 32 bytes of rand.
 func NewSigningKey(rand io.Reader) (SigningKey, error) {
@@ -46,7 +43,7 @@ func SigningKeyFromSeed(seed []byte) (SigningKey, error) {
 	if len(seed) != ed25519.SeedSize {
 		return SigningKey{}, fmt.Errorf("crypto: read signing key: %d bytes, want %d", len(seed), ed25519.SeedSize)
 	}
-	return SigningKey{secret: &signingSecret{ed25519.NewKeyFromSeed(seed)}}, nil
+	return SigningKey{secret: hide(ed25519.NewKeyFromSeed(seed))}, nil
 }
 
 // IsZero reports whether k holds no key.
@@ -56,7 +53,7 @@ func (k SigningKey) IsZero() bool { return k.secret == nil }
 func (k SigningKey) Public() VerifyKey {
 	var v VerifyKey
 	if k.secret != nil {
-		copy(v[:], k.secret.key[ed25519.SeedSize:])
+		copy(v[:], k.secret()[ed25519.SeedSize:])
 	}
 	return v
 }
@@ -66,7 +63,7 @@ func (k SigningKey) Seed() Secret {
 	if k.secret == nil {
 		return nil
 	}
-	return Secret(k.secret.key.Seed())
+	return Secret(k.secret().Seed())
 }
 
 // Sign returns the 64 bytes of the signature over "airdispatch/1 ", kind, line feed and body. The kind is a constant of the
@@ -76,7 +73,7 @@ func (k SigningKey) Sign(kind string, body []byte) []byte {
 	if k.secret == nil || !validKind(kind) {
 		return nil
 	}
-	return ed25519.Sign(k.secret.key, appendSigned(nil, kind, body))
+	return ed25519.Sign(k.secret(), appendSigned(nil, kind, body))
 }
 
 // validKind reports whether the line feed after kind is the first one in the signed bytes.

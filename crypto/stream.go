@@ -102,11 +102,15 @@ func (s *splitter) next() (piece []byte, i uint64, last bool, err error) {
 		s.buf[0] = s.buf[size]
 		have = 1
 	}
-	n, err := io.ReadFull(s.r, s.buf[have:])
-	if err != nil && err != io.EOF && !(err == io.ErrUnexpectedEOF) {
+	for have < len(s.buf) && err == nil {
+		var n int
+		n, err = s.r.Read(s.buf[have:])
+		have += n
+	}
+	// io.ReadFull would not tell a source that ended from one that broke off with io.ErrUnexpectedEOF.
+	if err != nil && err != io.EOF {
 		return nil, 0, false, err
 	}
-	have += n
 	s.ended = have <= size
 	s.ahead = !s.ended
 	i = s.pieces
@@ -126,7 +130,7 @@ func (k PayloadKey) SealReader(r io.Reader) io.Reader {
 			return nil, err
 		}
 		nonce := chunkNonce(i, last)
-		return k.aead.Seal(out, nonce[:], plain, nil), nil
+		return k.aead().Seal(out, nonce[:], plain, nil), nil
 	}}
 }
 
@@ -144,7 +148,7 @@ func (k PayloadKey) OpenReader(r io.Reader) io.Reader {
 			return nil, err
 		}
 		if last && i > 0 && len(sealed) == Overhead {
-			return nil, ErrOpen // an empty chunk at the end would be a second form of one text
+			return nil, ErrTruncated // an empty chunk at the end would be a second form of one text
 		}
 		return k.openChunk(out, sealed, i, last)
 	}}
@@ -153,7 +157,7 @@ func (k PayloadKey) OpenReader(r io.Reader) io.Reader {
 // openChunk opens one chunk, and tells a bad end from a bad middle.
 func (k PayloadKey) openChunk(out, sealed []byte, i uint64, last bool) ([]byte, error) {
 	nonce := chunkNonce(i, last)
-	plain, err := k.aead.Open(out, nonce[:], sealed, nil)
+	plain, err := k.aead().Open(out, nonce[:], sealed, nil)
 	switch {
 	case err == nil:
 		return plain, nil
@@ -185,7 +189,7 @@ func (k PayloadKey) SealFrom(r io.ReaderAt, size int64, off int64) (io.Reader, e
 			return nil, fmt.Errorf("crypto: seal stream: read chunk %d: %w", i, noEOF(err))
 		}
 		nonce := chunkNonce(uint64(i), i == total-1)
-		sealed := k.aead.Seal(out, nonce[:], plain, nil)[skip:]
+		sealed := k.aead().Seal(out, nonce[:], plain, nil)[skip:]
 		i, skip = i+1, 0
 		return sealed, nil
 	}}, nil
@@ -220,10 +224,11 @@ func (k PayloadKey) OpenAt(r io.Reader, chunk uint64, sealedSize int64) io.Reade
 		if err != nil {
 			return nil, err
 		}
+		want := min(sealedChunk, sealedSize-int64(i+chunk)*sealedChunk)
 		switch i += chunk; {
-		case last && i < total-1:
+		case last && (i < total-1 || int64(len(sealed)) < want):
 			return nil, ErrTruncated
-		case !last && i >= total-1:
+		case int64(len(sealed)) > want || !last && i == total-1:
 			return nil, ErrOpen
 		}
 		return k.openChunk(out, sealed, i, last)

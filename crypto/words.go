@@ -50,7 +50,7 @@ func ParseWords(s string) (Secret, error) {
 	for i, w := range words {
 		v, known := slices.BinarySearch(list, w)
 		if !known {
-			return nil, &TypingError{[]int{i + 1}, fmt.Sprintf("%q is not on the list of words:", w)}
+			return nil, &TypingError{[]int{i + 1}, fmt.Sprintf("%q is not on the list of words,", w)}
 		}
 		acc, n = acc<<11|uint(v), n+11
 		for n >= 8 {
