@@ -7,6 +7,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -85,6 +86,9 @@ func readProfile(r io.Reader) (map[string]block, error) {
 		}
 		b := blocks[f[0]]
 		blocks[f[0]] = block{n, b.ran || f[2] != "0"}
+	}
+	if lines.Err() == nil && len(blocks) == 0 {
+		return nil, errors.New("the profile is empty")
 	}
 	return blocks, lines.Err()
 }

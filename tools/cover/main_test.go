@@ -38,7 +38,7 @@ func TestReport(t *testing.T) {
 
 func TestReadProfileRefusesOddLines(t *testing.T) {
 	t.Parallel()
-	for _, line := range []string{"a.go:1.1,2.2 1", "a.go:1.1,2.2 x 1"} {
+	for _, line := range []string{"", "mode: set\n", "a.go:1.1,2.2 1", "a.go:1.1,2.2 x 1"} {
 		if _, err := readProfile(strings.NewReader(line)); err == nil {
 			t.Errorf("%q: no error", line)
 		}
