@@ -2,7 +2,10 @@ package crypto
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
+	"os"
+	"strings"
 	"testing"
 )
 
@@ -15,6 +18,47 @@ var lowOrderX25519 = []string{
 	"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
 	"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
 	"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+}
+
+// TestNaClKnownAnswers seals and opens what the C library libsodium does: key of ones, message of threes, and where the
+// randomness is fixed, it is fives.
+func TestNaClKnownAnswers(t *testing.T) {
+	t.Parallel()
+	key, err := BoxKeyFromSeed(BoxNaCl, bytes.Repeat([]byte{1}, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	message := bytes.Repeat([]byte{3}, 64)
+	want := unhex(t, "50a61409b1ddd0325e9b16b700e719e9772c07000b1bd7786e907c653d20495d2af1697137a53b1b1dfc9befc49b6eeb38f86be720e155eb2be61976d2efb34d67ecd44a6ad634625eb9c288bfc883431a84ab0f5557dfe673aa6f74c19f033e648a947358cfcc606397fa1747d5219a")
+	sealed, err := key.Public().Seal(bytes.NewReader(bytes.Repeat([]byte{5}, 32)), nil, message)
+	if err != nil || !bytes.Equal(sealed, want) {
+		t.Errorf("Seal = %x, %v", sealed, err)
+	}
+	foreign := unhex(t, "3462e0640728247a6f581e3812850d6edc3dcad1ea5d8184c072f62fb65cb357e27ffa8b76f41656bc66a0882c4d359568410665746d27462a700f01e314f382edd7aae9064879b0f8ba7b88866f88f5e4fbd7649c850541877f9f33ebd25d46d9cbcce09b69a9ba07f0eb1d105d4264")
+	if got, err := key.Open(nil, foreign); err != nil || !bytes.Equal(got, message) {
+		t.Errorf("Open = %x, %v", got, err)
+	}
+}
+
+// TestHybridKnownAnswers opens what pyca/cryptography 48 sealed with OpenSSL to the key of this seed, expanded by hand.
+func TestHybridKnownAnswers(t *testing.T) {
+	t.Parallel()
+	key, err := BoxKeyFromSeed(BoxHybrid, bytes.Repeat([]byte{0x42}, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := Sum(key.Public().Bytes())
+	if got := hex.EncodeToString(sum[:]); got != "7d710330a772125b75ce0175d359fb345afef6fa87a47596ccd75116ffb61056" {
+		t.Errorf("SHA-256 of the public key = %s", got)
+	}
+	text, err := os.ReadFile("testdata/hybrid_sealed.hex")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := key.Open([]byte("airdispatch/1 test"), unhex(t, strings.TrimSpace(string(text))))
+	if err != nil || string(plain) != "sealed by somebody else" {
+		t.Errorf("Open = %q, %v", plain, err)
+	}
 }
 
 func TestBoxSealAndOpen(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"filippo.io/age"
@@ -62,7 +63,7 @@ func Unlock(locked []byte, passphrase Secret) ([]byte, error) {
 		r = armor.NewReader(r)
 	}
 	plain, err := age.Decrypt(r, identity)
-	if wrong := (*age.NoIdentityMatchError)(nil); errors.As(err, &wrong) {
+	if wrong, ok := errors.AsType[*age.NoIdentityMatchError](err); ok && slices.Contains(wrong.StanzaTypes, "scrypt") {
 		return nil, ErrPassphrase
 	}
 	if err != nil {

@@ -44,7 +44,7 @@ func TestDerive(t *testing.T) {
 	}
 }
 
-// TestPayloadKnownAnswer holds the format to what it was when it was written down.
+// TestPayloadKnownAnswer holds the format to what a second program, in Python, makes of the same key and text.
 func TestPayloadKnownAnswer(t *testing.T) {
 	t.Parallel()
 	key, err := ContentKeyFromBytes(bytes.Repeat([]byte{7}, 32))
