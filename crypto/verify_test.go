@@ -266,21 +266,19 @@ func TestQueueBecomesOneBatch(t *testing.T) {
 	t.Parallel()
 	v := NewVerifier()
 	v.limit, v.leaders = 1, 1 // as if somebody were leading
-	sizes := []int{1, 200, 55, 1, 300, 1}
+	for _, n := range []int{1, 200, 55, 1, 300, 1} {
+		v.queue = append(v.queue, &request{checks: signed(t, n), good: make([]bool, n), wake: make(chan bool, 1)})
+	}
+	queued := slices.Clone(v.queue)
 	var group sync.WaitGroup
-	for i, n := range sizes {
-		r := &request{checks: signed(t, n), good: make([]bool, n), wake: make(chan []*request, 1)}
-		v.queue = append(v.queue, r)
+	for i, r := range queued {
 		group.Go(func() {
-			if batch := <-r.wake; batch != nil {
-				var total int
-				for _, r := range batch {
-					total += len(r.checks)
-				}
-				if want := map[int]int{0: 256, 3: 1, 4: 300, 5: 1}[i]; total != want {
-					t.Errorf("caller %d leads %d checks, want %d", i, total, want)
-				}
-				v.lead(batch)
+			leads := <-r.wake
+			if want := i == 0 || i == 3 || i == 4 || i == 5; leads != want { // 256 checks, 1, 300 and 1
+				t.Errorf("caller %d leads: %v, want %v", i, leads, want)
+			}
+			if leads {
+				v.lead(r)
 			}
 			if slices.Contains(r.good, false) {
 				t.Errorf("caller %d: a good signature is refused", i)
@@ -300,9 +298,10 @@ func TestLargeBodyIsNotKept(t *testing.T) {
 	key, body := signingKey(t, "a"), noise(t, 200<<10)
 	v, w := NewVerifier(), &workspace{}
 	w.batch = v.scratch.New().(*workspace).batch
-	r := &request{checks: []Check{{key.Public(), "k", body, key.Sign("k", body)}}, good: make([]bool, 1)}
+	c := Check{key.Public(), "k", body, key.Sign("k", body)}
+	r := &request{checks: []Check{c, c}, good: make([]bool, 2)}
 	v.judge(w, []*request{r})
-	if !r.good[0] || cap(w.signed) > 64<<10 {
+	if !r.good[0] || !r.good[1] || cap(w.signed) > 64<<10 {
 		t.Errorf("verdict %v, %d bytes kept", r.good[0], cap(w.signed))
 	}
 }
