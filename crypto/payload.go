@@ -140,14 +140,18 @@ func (k PayloadKey) check(suite Suite) error {
 // padHeader is the length of the true length in front of a padded body.
 const padHeader = 4
 
-// Pad frames b with its length, 4 bytes big-endian, and fills up with zeros to the next Padmé length. Lengths then tell at
-// most as much as a floating-point number of logarithmic precision, for at most 12 % more bytes. Bodies of 4 GiB and more do
-// not fit and give nil; payloads are bounded far below.
+// minPadded is the shortest padded length. Padmé alone keeps nearly the exact length of what is only a few bytes long, and
+// among the short messages a length tells the most: "yes" from "no".
+const minPadded = 256
+
+// Pad frames b with its length, 4 bytes big-endian, and fills up with zeros to the next Padmé length, at least to 256 bytes.
+// Lengths then tell at most as much as a floating-point number of logarithmic precision, for at most 12 % more bytes above
+// that. Bodies of 4 GiB and more do not fit and give nil; payloads are bounded far below.
 func Pad(b []byte) []byte {
 	if uint64(len(b)) > 1<<32-1 {
 		return nil
 	}
-	out := make([]byte, padme(padHeader+len(b)))
+	out := make([]byte, padme(max(minPadded, padHeader+len(b))))
 	binary.BigEndian.PutUint32(out, uint32(len(b)))
 	copy(out[padHeader:], b)
 	return out
@@ -164,7 +168,7 @@ func Unpad(b []byte) ([]byte, error) {
 		return nil, errors.New("crypto: unpad: longer than what holds it")
 	}
 	end := padHeader + int(n)
-	if padme(end) != len(b) {
+	if padme(max(minPadded, end)) != len(b) {
 		return nil, errors.New("crypto: unpad: not the padded length of its body")
 	}
 	for _, z := range b[end:] {
