@@ -72,6 +72,9 @@ func ParseAccess(header string) (*AccessClaim, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkTimes("access", w.GetTime(), w.GetExpires()); err != nil {
+		return nil, err
+	}
 	from, err := AddressFromBytes(w.GetFrom())
 	if err != nil {
 		return nil, err
@@ -81,7 +84,8 @@ func ParseAccess(header string) (*AccessClaim, error) {
 
 // Verify checks the claim against its author's chain, the server that it must
 // be meant for, and the clock. Errors: Unauthenticated (for another server),
-// Clock (outside its time, give or take AccessSlack), BadSignature, NeedBundle.
+// Clock (outside its time, give or take AccessSlack), BadSignature, NeedBundle,
+// Denied (a closed identity).
 func (a *AccessClaim) Verify(v crypto.Verifier, chain *Chain, audience Address, now time.Time) (*Access, error) {
 	if chain.Address() != a.From {
 		return nil, refuse(Unauthenticated, "access: of another address")
@@ -103,5 +107,8 @@ func (a *AccessClaim) Verify(v crypto.Verifier, chain *Chain, audience Address, 
 	if now.Before(out.Time.Add(-AccessSlack)) || now.After(out.Expires.Add(AccessSlack)) {
 		return nil, refuse(Clock, "access: valid from %s to %s", out.Time.Format(time.RFC3339), out.Expires.Format(time.RFC3339))
 	}
-	return out, a.parsed.verify(v)
+	if err := a.parsed.verify(v); err != nil {
+		return nil, err
+	}
+	return out, nil
 }

@@ -1,7 +1,11 @@
 package message
 
 import (
+	"maps"
+	"slices"
 	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"airdispatch/crypto"
 	wirev1 "airdispatch/wire/airdispatch/v1"
@@ -80,8 +84,8 @@ func SignAnswer(a Answer, key crypto.SigningKey) (*wirev1.Signed, error) {
 	if a.Subject != nil {
 		w.Subject = a.Subject.Wire()
 	}
-	for _, s := range a.Servers {
-		w.Servers = append(w.Servers, s.Wire())
+	for _, server := range slices.SortedFunc(maps.Keys(a.Servers), Address.Compare) {
+		w.Servers = append(w.Servers, a.Servers[server].Wire())
 	}
 	if a.Name != nil {
 		w.NameRecord = a.Name.Signed
@@ -90,41 +94,62 @@ func SignAnswer(a Answer, key crypto.SigningKey) (*wirev1.Signed, error) {
 }
 
 // OpenAnswer verifies an answer to q by the tracker of this chain. Errors:
-// Invalid, TooLarge, BadSignature, Clock (ahead), Expired (older than
-// AnswerLife).
+// Invalid, TooLarge, BadSignature, Denied (a closed tracker), Clock (ahead),
+// Expired (older than AnswerLife).
 func OpenAnswer(v crypto.Verifier, tracker *Chain, s *wirev1.Signed, q Query, now time.Time) (*Answer, error) {
-	a, w, p, err := parseAnswer(v, s)
+	a, w, p, err := parseAnswer(s, q, now)
 	if err != nil {
 		return nil, err
 	}
-	if a.Tracker != tracker.Address() {
-		return nil, refuse(Invalid, "answer: by another tracker")
+	if a.Tracker != tracker.Address() || tracker.Head().Role == RoleUser {
+		return nil, refuse(Invalid, "answer: by another tracker, or by what is none")
 	}
-	if !tracker.Head().Lists(p.key) {
-		return nil, refuse(BadSignature, "answer: not signed by a current key of the tracker")
+	if err := tracker.current(kindAnswer, p.key); err != nil {
+		return nil, err
 	}
-	return a, a.finish(v, w, p, q, now)
+	if err := p.verify(v); err != nil {
+		return nil, err
+	}
+	if a.Found {
+		if a.Subject, err = OpenIdentity(v, w.GetSubject(), nil); err != nil {
+			return nil, err
+		}
+	}
+	if err := a.bring(v, w, q, tracker); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 // OpenSelfAnswer verifies the answer of a server or tracker about itself, when
 // nothing is known of it but, where want is not zero, its address. Everything
 // that it says hangs on the chain that it hands over; the caller compares the
-// pin of its route with the connection.
+// pin of its route with the connection. Errors: as of OpenAnswer; BadSignature
+// also where it is another server than the one wanted.
 func OpenSelfAnswer(v crypto.Verifier, want Address, s *wirev1.Signed, now time.Time) (*Answer, error) {
-	a, w, p, err := parseAnswer(v, s)
+	a, w, p, err := parseAnswer(s, Query{}, now)
 	if err != nil {
 		return nil, err
-	}
-	if a.Subject == nil || a.Subject.Address() != a.Tracker {
-		return nil, refuse(Invalid, "answer: not about the answerer itself")
 	}
 	if !want.IsZero() && a.Tracker != want {
 		return nil, refuse(BadSignature, "answer: the server is %s, not %s", a.Tracker, want)
 	}
-	if !a.Subject.Chain.Head().Lists(p.key) {
-		return nil, refuse(BadSignature, "answer: not signed by a current key of the server")
+	if a.Subject, err = OpenIdentity(v, w.GetSubject(), nil); err != nil {
+		return nil, err
 	}
-	return a, a.finish(v, w, p, Query{}, now)
+	if a.Subject.Address() != a.Tracker || a.Subject.Chain.Head().Role == RoleUser {
+		return nil, refuse(Invalid, "answer: not by a server or tracker about itself")
+	}
+	if err := a.Subject.Chain.current(kindAnswer, p.key); err != nil {
+		return nil, err
+	}
+	if err := p.verify(v); err != nil {
+		return nil, err
+	}
+	if err := a.bring(v, w, Query{}, a.Subject.Chain); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 // AnswerTracker reads which tracker an answer claims to come from, without
@@ -137,11 +162,18 @@ func AnswerTracker(s *wirev1.Signed) (Address, error) {
 	return AddressFromBytes(w.GetTracker())
 }
 
-// parseAnswer reads an answer and verifies the subject, which proves itself.
-func parseAnswer(v crypto.Verifier, s *wirev1.Signed) (*Answer, *wirev1.Answer, parsed, error) {
+// parseAnswer reads an answer and checks all that costs no signature: its
+// shape, its time, and that it is about this question.
+func parseAnswer(s *wirev1.Signed, q Query, now time.Time) (*Answer, *wirev1.Answer, parsed, error) {
 	var w wirev1.Answer
+	if b := s.GetBody(); len(b) <= MaxAnswer && crowded(b) {
+		return nil, nil, parsed{}, refuse(TooLarge, "answer: too many fields")
+	}
 	p, err := parse(kindAnswer, s, MaxAnswer, &w)
 	if err != nil {
+		return nil, nil, p, err
+	}
+	if err := checkTimes("answer", w.GetTime()); err != nil {
 		return nil, nil, p, err
 	}
 	a := &Answer{Time: fromMillis(w.GetTime()), Found: w.GetFound(), Stale: w.GetStale(), Signed: s}
@@ -151,40 +183,35 @@ func parseAnswer(v crypto.Verifier, s *wirev1.Signed) (*Answer, *wirev1.Answer, 
 	if a.Query, err = OpenQuery(&wirev1.Query{Address: w.GetAddress(), Name: w.GetName()}); err != nil {
 		return nil, nil, p, err
 	}
-	if w.GetSubject() != nil {
-		if a.Subject, err = OpenIdentity(v, w.GetSubject(), nil); err != nil {
-			return nil, nil, p, err
-		}
-	}
-	if a.Found != (a.Subject != nil) {
+	switch {
+	case a.Query.Address != q.Address || a.Query.Name != q.Name:
+		return nil, nil, p, refuse(Invalid, "answer: to another question")
+	case a.Found != (w.GetSubject() != nil):
 		return nil, nil, p, refuse(Invalid, "answer: found and subject disagree")
+	case !a.Found && q.Self():
+		return nil, nil, p, refuse(Invalid, "answer: does not know itself")
+	case len(w.GetServers()) > MaxServices:
+		return nil, nil, p, refuse(Invalid, "answer: %d servers", len(w.GetServers()))
+	case now.Sub(a.Time) > AnswerLife:
+		return nil, nil, p, refuse(Expired, "answer: %s old", now.Sub(a.Time).Round(time.Second))
 	}
-	return a, &w, p, nil
+	return a, &w, p, NotAhead(a.Time, now)
 }
 
-// finish checks the signature, the time, that the answer is to this question,
-// and everything that came with the subject.
-func (a *Answer) finish(v crypto.Verifier, w *wirev1.Answer, p parsed, q Query, now time.Time) error {
-	if err := p.verify(v); err != nil {
-		return err
-	}
-	if a.Query.Address != q.Address || a.Query.Name != q.Name {
-		return refuse(Invalid, "answer: to another question")
-	}
-	if err := NotAhead(a.Time, now); err != nil {
-		return err
-	}
-	if now.Sub(a.Time) > AnswerLife {
-		return refuse(Expired, "answer: %s old", now.Sub(a.Time).Round(time.Second))
-	}
+// bring verifies what came with the subject of a signed answer, and that the
+// subject is the one that was asked for.
+func (a *Answer) bring(v crypto.Verifier, w *wirev1.Answer, q Query, tracker *Chain) error {
 	if a.Subject == nil {
 		return nil
 	}
 	if !q.Address.IsZero() && a.Subject.Address() != q.Address {
 		return refuse(BadSignature, "answer: the cards do not hash to the address")
 	}
+	if q.Self() && a.Subject.Address() != a.Tracker {
+		return refuse(BadSignature, "answer: about somebody else than the answerer")
+	}
 	if q.Name != "" {
-		record, err := openName(v, w.GetNameRecord(), a.Tracker, p.key)
+		record, err := OpenName(v, tracker, w.GetNameRecord())
 		if err != nil {
 			return err
 		}
@@ -192,9 +219,6 @@ func (a *Answer) finish(v crypto.Verifier, w *wirev1.Answer, p parsed, q Query, 
 			return refuse(Invalid, "answer: the name record says otherwise")
 		}
 		a.Name = record
-	}
-	if len(w.GetServers()) > MaxServices {
-		return refuse(Invalid, "answer: %d servers", len(w.GetServers()))
 	}
 	a.Servers = make(map[Address]*Identity)
 	for _, ws := range w.GetServers() {
@@ -205,4 +229,34 @@ func (a *Answer) finish(v crypto.Verifier, w *wirev1.Answer, p parsed, q Query, 
 		a.Servers[s.Address()] = s
 	}
 	return nil
+}
+
+// What an answer may hold at most, counted in fields, repeated and unknown
+// ones alike: an empty field of two bytes would otherwise become an object of
+// a hundred.
+const (
+	maxAnswerFields   = 64
+	maxIdentityFields = 3 * MaxChain
+)
+
+// crowded reports whether the bytes of an answer have too many fields, or one
+// of them, read as a message, more than an identity has.
+func crowded(b []byte) bool {
+	if fields(b, maxAnswerFields) > maxAnswerFields {
+		return true
+	}
+	for len(b) > 0 {
+		_, typ, tag := protowire.ConsumeTag(b)
+		_, _, n := protowire.ConsumeField(b)
+		if tag < 0 || n < 0 {
+			return false // not protobuf, as the parser will say
+		}
+		if typ == protowire.BytesType {
+			if inner, _ := protowire.ConsumeBytes(b[tag:n]); fields(inner, maxIdentityFields) > maxIdentityFields {
+				return true
+			}
+		}
+		b = b[n:]
+	}
+	return false
 }

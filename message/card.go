@@ -50,6 +50,11 @@ type Card struct {
 	Signed *wirev1.Signed
 
 	signedBy crypto.VerifyKey
+	// rank is the index of signedBy in the rotation of the card before. It
+	// stands in the body: the id does not cover the signature, so otherwise a
+	// thief could sign the owner's recovery card once more with a lower key and
+	// pass it on as one of lower rank.
+	rank int
 }
 
 // Lists reports whether key is a device key of this card.
@@ -74,7 +79,13 @@ func parseCard(s *wirev1.Signed) (*Card, parsed, error) {
 	if err != nil {
 		return nil, p, err
 	}
-	c := &Card{ID: p.id, Seq: w.GetSeq(), Time: fromMillis(w.GetTime()), Role: Role(w.GetRole()), Closed: w.GetClosed(), Signed: s, signedBy: p.key}
+	c := &Card{ID: p.id, Seq: w.GetSeq(), Time: fromMillis(w.GetTime()), Role: Role(w.GetRole()), Closed: w.GetClosed(), Signed: s, signedBy: p.key, rank: int(w.GetRank())}
+	if err := checkTimes("card", w.GetTime()); err != nil {
+		return nil, p, err
+	}
+	if w.GetRank() >= MaxRotation {
+		return nil, p, refuse(Invalid, "card: rank %d", w.GetRank())
+	}
 	if c.Role != RoleUser && c.Role != RoleServer && c.Role != RoleTracker {
 		return nil, p, refuse(Invalid, "card: role %d", w.GetRole())
 	}
@@ -102,9 +113,9 @@ func parseKeys(what string, raw [][]byte, limit int) ([]crypto.VerifyKey, error)
 	}
 	keys := make([]crypto.VerifyKey, 0, len(raw))
 	for _, b := range raw {
-		k, err := crypto.ParseVerifyKey(b)
+		k, err := parseKey("card: "+what, b)
 		if err != nil {
-			return nil, refuse(Invalid, "card: %s: %v", what, err)
+			return nil, err
 		}
 		if slices.Contains(keys, k) {
 			return nil, refuse(Invalid, "card: %s: a key twice", what)

@@ -17,7 +17,7 @@ type Chain struct {
 // one before it and is signed by a rotation key of that one; the genesis card
 // is signed by one of its own. Errors: Invalid, TooLarge, BadSignature.
 func OpenChain(v crypto.Verifier, signed []*wirev1.Signed) (*Chain, error) {
-	return extend(v, nil, signed)
+	return extend(v, nil, nil, signed)
 }
 
 // Extend verifies cards that follow this chain's head. Cards that the chain
@@ -25,13 +25,14 @@ func OpenChain(v crypto.Verifier, signed []*wirev1.Signed) (*Chain, error) {
 // leaves the chain before its head is a fork and refused with Conflict
 // (Branch and Compare deal with forks).
 func (c *Chain) Extend(v crypto.Verifier, signed []*wirev1.Signed) (*Chain, error) {
-	return extend(v, c.cards, signed)
+	return extend(v, c.cards, nil, signed)
 }
 
 // Branch verifies a chain given in part: its first card names a card of c, and
 // the result is c up to that card followed by the new ones. It may be shorter,
 // equal, longer than c, or on another branch. A list that begins with a
-// genesis card is a whole chain.
+// genesis card is a whole chain, and must be of c's address. Cards that c has
+// were verified before and are not verified again.
 func (c *Chain) Branch(v crypto.Verifier, signed []*wirev1.Signed) (*Chain, error) {
 	if len(signed) == 0 {
 		return c, nil
@@ -41,17 +42,22 @@ func (c *Chain) Branch(v crypto.Verifier, signed []*wirev1.Signed) (*Chain, erro
 		return nil, err
 	}
 	if first.Seq == 0 {
-		return OpenChain(v, signed)
+		if AddressOf(first.ID) != c.Address() {
+			return nil, refuse(Invalid, "chain: of another address")
+		}
+		return extend(v, nil, c.cards, signed)
 	}
 	if first.Seq > uint64(len(c.cards)) || c.cards[first.Seq-1].ID != first.Prev {
 		return nil, Need(c.Address())
 	}
-	return extend(v, c.cards[:first.Seq], signed)
+	return extend(v, c.cards[:first.Seq], c.cards, signed)
 }
 
-// extend verifies signed after base, all signatures in one batch.
-func extend(v crypto.Verifier, base []*Card, signed []*wirev1.Signed) (*Chain, error) {
-	if len(base)+len(signed) > 2*MaxChain {
+// extend verifies signed after base, all signatures in one batch. A card whose
+// id stands in trusted, in its place, was verified before: its id covers the
+// cards before it.
+func extend(v crypto.Verifier, base, trusted []*Card, signed []*wirev1.Signed) (*Chain, error) {
+	if len(signed) > MaxChain {
 		return nil, refuse(TooLarge, "chain: more than %d cards", MaxChain)
 	}
 	cards := slices.Clone(base)
@@ -61,10 +67,14 @@ func extend(v crypto.Verifier, base []*Card, signed []*wirev1.Signed) (*Chain, e
 		if err != nil {
 			return nil, err
 		}
-		if card.Seq < uint64(len(cards)) {
+		if card.Seq < uint64(len(base)) && len(cards) == len(base) {
 			if cards[card.Seq].ID != card.ID {
 				return nil, refuse(Conflict, "chain: another card %d", card.Seq)
 			}
+			continue
+		}
+		if card.Seq < uint64(len(trusted)) && card.Seq == uint64(len(cards)) && trusted[card.Seq].ID == card.ID {
+			cards = append(cards, trusted[card.Seq])
 			continue
 		}
 		if err := follows(cards, card); err != nil {
@@ -79,7 +89,7 @@ func extend(v crypto.Verifier, base []*Card, signed []*wirev1.Signed) (*Chain, e
 	if len(cards) > MaxChain {
 		return nil, refuse(TooLarge, "chain: more than %d cards", MaxChain)
 	}
-	if slices.Contains(v.VerifyAll(checks), false) {
+	if len(checks) != 0 && slices.Contains(v.VerifyAll(checks), false) {
 		return nil, refuse(BadSignature, "card")
 	}
 	return &Chain{cards: cards}, nil
@@ -91,10 +101,7 @@ func follows(cards []*Card, card *Card) error {
 		return refuse(Invalid, "chain: card %d where %d is due", card.Seq, len(cards))
 	}
 	if card.Seq == 0 {
-		if !slices.Contains(card.Rotation, card.signedBy) {
-			return refuse(BadSignature, "card: a genesis card is signed by a rotation key of its own")
-		}
-		return nil
+		return card.ranked(card.Rotation)
 	}
 	prev := cards[card.Seq-1]
 	switch {
@@ -104,8 +111,14 @@ func follows(cards []*Card, card *Card) error {
 		return refuse(Invalid, "chain: a card after the closing one")
 	case card.Role != prev.Role:
 		return refuse(Invalid, "chain: the role changes")
-	case !slices.Contains(prev.Rotation, card.signedBy):
-		return refuse(BadSignature, "card: not signed by a rotation key of the card before")
+	}
+	return card.ranked(prev.Rotation)
+}
+
+// ranked checks that the card was signed by the rotation key that it says.
+func (c *Card) ranked(rotation []crypto.VerifyKey) error {
+	if c.rank >= len(rotation) || rotation[c.rank] != c.signedBy {
+		return refuse(BadSignature, "card: not signed by the rotation key that it names")
 	}
 	return nil
 }
@@ -141,10 +154,22 @@ func (c *Chain) At(seq uint64) (*Card, bool) {
 // Signed is the cards as received, from sequence number after on.
 func (c *Chain) Signed(after int) []*wirev1.Signed {
 	var out []*wirev1.Signed
-	for _, card := range c.cards[min(after, len(c.cards)):] {
+	for _, card := range c.cards[max(0, min(after, len(c.cards))):] {
 		out = append(out, card.Signed)
 	}
 	return out
+}
+
+// current checks that key is a device key of the newest card and that the
+// identity has not ended: nothing is accepted from a closed one.
+func (c *Chain) current(kind string, key crypto.VerifyKey) error {
+	if !c.Head().Lists(key) {
+		return refuse(BadSignature, "%s: not signed by a current device key", kind)
+	}
+	if c.Head().Closed {
+		return refuse(Denied, "%s: the identity is closed", kind)
+	}
+	return nil
 }
 
 // signer checks that key may sign now for the card that a statement names: the
@@ -159,11 +184,8 @@ func (c *Chain) signer(kind string, cardID []byte, key crypto.VerifyKey) (*Card,
 	if !ok {
 		return nil, Need(c.Address())
 	}
-	if !card.Lists(key) || !c.Head().Lists(key) {
-		return nil, refuse(BadSignature, "%s: not signed by a current device key", kind)
+	if !card.Lists(key) {
+		return nil, refuse(BadSignature, "%s: not signed by a device key of its card", kind)
 	}
-	if c.Head().Closed {
-		return nil, refuse(Denied, "%s: the identity is closed", kind)
-	}
-	return card, nil
+	return card, c.current(kind, key)
 }

@@ -69,6 +69,48 @@ var sentences = map[Code]string{
 	Disagreement:    "trackers disagree about this identity",
 }
 
+// names has the word of every code, for logs, for --json and for the test
+// vectors. The words are as fixed as the numbers.
+var names = map[Code]string{
+	Invalid:         "invalid",
+	NotFound:        "not_found",
+	BadSignature:    "bad_signature",
+	Stale:           "stale",
+	Conflict:        "conflict",
+	NeedBundle:      "need_bundle",
+	NotAccepted:     "not_accepted",
+	Denied:          "denied",
+	Unauthenticated: "unauthenticated",
+	Clock:           "clock",
+	Expired:         "expired",
+	TooLarge:        "too_large",
+	Quota:           "quota",
+	RateLimited:     "rate_limited",
+	StorageFull:     "storage_full",
+	AlreadyFetched:  "already_fetched",
+	Contract:        "contract",
+	Recalled:        "recalled",
+	NameTaken:       "name_taken",
+	Unsupported:     "unsupported",
+	Unavailable:     "unavailable",
+	Internal:        "internal",
+	Disagreement:    "disagreement",
+}
+
+// Name is the word of the code, lower case with underscores; empty for a code
+// that is not on the list.
+func (c Code) Name() string { return names[c] }
+
+// ParseCode reads the word of a code. Errors: Invalid.
+func ParseCode(name string) (Code, error) {
+	for c, n := range names {
+		if n == name {
+			return c, nil
+		}
+	}
+	return 0, refuse(Invalid, "code %q", clip(name))
+}
+
 // Error is the fixed sentence of the code.
 func (c Code) Error() string {
 	if s, ok := sentences[c]; ok {
@@ -115,7 +157,7 @@ func OpenRefusal(w *wirev1.Refusal) error {
 	if !r.Code.Known() {
 		r.Code = Internal
 	}
-	if w.GetServerTime() != 0 {
+	if w.GetServerTime() != 0 && checkTimes("refusal", w.GetServerTime()) == nil {
 		r.ServerTime = fromMillis(w.GetServerTime())
 	}
 	if a, err := AddressFromBytes(w.GetAddress()); err == nil {
@@ -131,7 +173,8 @@ func Refusal(err error, now time.Time) *wirev1.Refusal {
 		return nil
 	}
 	w := &wirev1.Refusal{Reason: wirev1.Reason(CodeOf(err)), ServerTime: millis(now)}
-	if r, ok := errors.AsType[*Refused](err); ok && !r.Address.IsZero() {
+	// An address beside another code was a peer's word to this program alone.
+	if r, ok := errors.AsType[*Refused](err); ok && w.GetReason() == wirev1.Reason_REASON_NEED_BUNDLE && !r.Address.IsZero() {
 		w.Address = r.Address.Bytes()
 	}
 	return w

@@ -157,6 +157,15 @@ func MarshalContent(c *Content) ([]byte, error) {
 		return nil, refuse(TooLarge, "content: more than %d components or attachments", MaxComponents)
 	}
 	w := &wirev1.Content{}
+	blobs := c.Blobs()
+	if len(blobs) > MaxBlobs {
+		return nil, refuse(TooLarge, "content: %d blobs, at most %d", len(blobs), MaxBlobs)
+	}
+	for _, a := range blobs {
+		if _, err := parseAttachment(a.wire()); err != nil {
+			return nil, err
+		}
+	}
 	for _, p := range c.Components {
 		if err := checkType(p.Type); err != nil {
 			return nil, err
@@ -177,10 +186,17 @@ func MarshalContent(c *Content) ([]byte, error) {
 	return b, nil
 }
 
+// maxContentFields is how many fields a content may have at most, unknown ones
+// counted: a megabyte of empty components would become a hundred of memory.
+const maxContentFields = 4 * MaxComponents
+
 // ParseContent reads a decrypted payload. Errors: Invalid, TooLarge.
 func ParseContent(b []byte) (*Content, error) {
 	if len(b) > MaxPayload {
 		return nil, refuse(TooLarge, "content: %d bytes", len(b))
+	}
+	if fields(b, maxContentFields) > maxContentFields {
+		return nil, refuse(TooLarge, "content: too many fields")
 	}
 	var w wirev1.Content
 	if err := proto.Unmarshal(b, &w); err != nil {
@@ -211,6 +227,9 @@ func ParseContent(b []byte) (*Content, error) {
 		}
 		c.Attachments = append(c.Attachments, a)
 	}
+	if n := len(c.Blobs()); n > MaxBlobs {
+		return nil, refuse(TooLarge, "content: %d blobs, at most %d", n, MaxBlobs)
+	}
 	return c, nil
 }
 
@@ -219,7 +238,7 @@ func (a Attachment) wire() *wirev1.Attachment {
 }
 
 func parseAttachment(w *wirev1.Attachment) (Attachment, error) {
-	a := Attachment{Name: AttachmentName(w.GetName()), MediaType: w.GetMediaType(), Size: int64(w.GetSize()), Key: w.GetKey()}
+	a := Attachment{Name: AttachmentName(w.GetName()), MediaType: mediaType(w.GetMediaType()), Size: int64(w.GetSize()), Key: w.GetKey()}
 	if w.GetSize() > MaxBlob {
 		return a, refuse(TooLarge, "attachment: %d bytes", w.GetSize())
 	}
@@ -245,9 +264,25 @@ func checkType(t string) error {
 	return nil
 }
 
+// mediaType is what a sender says about a file, if it could stand in a header:
+// printable ASCII, at most 100 characters. Anything else is nothing.
+func mediaType(s string) string {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' || len(s) > 100 {
+			return ""
+		}
+	}
+	return s
+}
+
+// maxAttachmentName leaves room for a suffix in the 255 bytes that file systems
+// allow.
+const maxAttachmentName = 200
+
 // AttachmentName makes a sender's file name harmless: the last element of a
 // path by the rules of every system, without control and direction characters,
-// never hidden, never empty, at most 200 bytes.
+// never hidden, never an option, never a device of Windows, never empty, at
+// most 200 bytes. What it returns it returns unchanged.
 func AttachmentName(s string) string {
 	s = path.Base(strings.ReplaceAll(strings.ToValidUTF8(s, "_"), "\\", "/"))
 	s = strings.Map(func(r rune) rune {
@@ -257,15 +292,35 @@ func AttachmentName(s string) string {
 		}
 		return r
 	}, s)
-	for len(s) > 200 {
+	s = strings.TrimLeft(s, ". ")
+	if strings.HasPrefix(s, "-") || isDevice(s) {
+		s = "_" + s
+	}
+	for len(s) > maxAttachmentName {
 		_, n := utf8.DecodeLastRuneInString(s)
 		s = s[:len(s)-n]
 	}
-	s = strings.TrimRight(strings.TrimLeft(s, ". "), ". ")
-	if s == "" {
+	if s = strings.TrimRight(s, ". "); s == "" {
 		return "attachment"
 	}
 	return s
+}
+
+// isDevice reports whether Windows takes a file of this name for a device: con,
+// nul, com1 and their like, whatever follows a dot and whatever the case.
+func isDevice(s string) bool {
+	stem, _, _ := strings.Cut(strings.ToLower(s), ".")
+	stem = strings.TrimRight(stem, " ")
+	switch stem {
+	case "con", "prn", "aux", "nul", "conin$", "conout$", "clock$":
+		return true
+	}
+	port, isPort := strings.CutPrefix(stem, "com")
+	if !isPort {
+		port, isPort = strings.CutPrefix(stem, "lpt")
+	}
+	// Superscript digits count as digits there.
+	return isPort && utf8.RuneCountInString(port) == 1 && strings.Contains("0123456789¹²³", port)
 }
 
 // Visible reports whether r is a character that shows itself: not a control,
@@ -276,6 +331,8 @@ func Visible(r rune) bool {
 		return false
 	case r >= 0x200b && r <= 0x200f, r >= 0x202a && r <= 0x202e, r >= 0x2060 && r <= 0x206f:
 		return false
+	case r == 0x034f, r == 0x115f, r == 0x1160, r == 0x17b4, r == 0x17b5, r == 0x180e, r == 0x3164, r == 0xffa0:
+		return false // fillers and joiners that take no room, or all of it
 	case r == 0xfeff, r == 0x061c, r == 0x00ad, r >= 0xfff9 && r <= 0xfffb, r >= 0xe0000 && r <= 0xe0fff, r == 0x2028, r == 0x2029:
 		return false
 	}

@@ -1,7 +1,7 @@
 package message
 
 import (
-	"slices"
+	"bytes"
 	"time"
 )
 
@@ -34,8 +34,12 @@ const (
 // on one prev are compared by the rank of their signers in prev.rotation: the
 // strictly higher rank (the lower index) wins if the lower-ranked card was
 // first seen less than ForkWindow before the higher-ranked one; otherwise, and
-// at equal rank, the one that was seen first stays (docs/protocol.md, "Forks").
-// Compare panics nowhere and refuses chains of two addresses with Invalid.
+// at equal rank, the one that was seen first stays; of two cards of equal rank
+// seen in the same millisecond, that with the lower id (docs/protocol.md §5.3).
+//
+// The verdict depends on the chains and the times alone, not on which of them
+// is held, but for one case: a time that nobody gave decides nothing, and what
+// is held stays. Chains of two addresses are refused with Invalid.
 func Compare(held, offered Sighting) (Standing, error) {
 	a, b := held.Chain, offered.Chain
 	if a.Address() != b.Address() {
@@ -53,28 +57,48 @@ func Compare(held, offered Sighting) (Standing, error) {
 	if at == 0 {
 		return Loses, refuse(Invalid, "compare chains: two genesis cards for one address")
 	}
-	rotation := a.cards[at-1].Rotation
-	rankA := slices.Index(rotation, a.cards[at].signedBy)
-	rankB := slices.Index(rotation, b.cards[at].signedBy)
-	seenA, seenB := seen(held, at), seen(offered, at)
-	switch {
-	case rankB < rankA && seenB.Sub(seenA) < ForkWindow:
-		return Wins, nil
-	case rankA < rankB && seenA.Sub(seenB) >= ForkWindow:
-		return Wins, nil
-	case rankA == rankB && seenB.Before(seenA):
+	seenA, knownA := seen(held, at)
+	seenB, knownB := seen(offered, at)
+	if knownA && knownB && beats(b.cards[at], a.cards[at], seenB-seenA) {
 		return Wins, nil
 	}
 	return Loses, nil
 }
 
+// beats reports whether card x, first seen later milliseconds after y on the
+// same prev, stands before y. For two cards and their times it is true in
+// exactly one direction.
+func beats(x, y *Card, later int64) bool {
+	const window = int64(ForkWindow / time.Millisecond)
+	switch {
+	case x.rank < y.rank:
+		return later < window
+	case x.rank > y.rank:
+		return -later >= window
+	case later != 0:
+		return later < 0
+	}
+	return bytes.Compare(x.ID[:], y.ID[:]) < 0
+}
+
 // Disagree reports whether two trackers stand on different branches of one
-// address: they saw the cards at the fork in another order, or on both sides
-// of ForkWindow. A client then refuses to encrypt to the address until a
-// person accepts. An earlier state of the same branch is merely stale.
+// address. A client then refuses to encrypt to the address until a person
+// accepts. An earlier state of the same branch is merely stale.
 func Disagree(a, b Sighting) bool {
 	at := forkPoint(a.Chain, b.Chain)
 	return at < a.Chain.Len() && at < b.Chain.Len()
+}
+
+// DisagreeOn reports whether two trackers disagree, or would have a holder of
+// another branch decide differently: the first-seen times that they give lie
+// on both sides of ForkWindow.
+func DisagreeOn(held, a, b Sighting) bool {
+	if Disagree(a, b) {
+		return true
+	}
+	onA, errA := Compare(held, a)
+	onB, errB := Compare(held, b)
+	return errA != nil || errB != nil || (onA == Wins) != (onB == Wins)
 }
 
 // forkPoint is the number of cards that a and b have in common.
@@ -88,11 +112,11 @@ func forkPoint(a, b *Chain) int {
 	return n
 }
 
-// seen is when card at of s was first seen; a time that is missing counts as
-// the zero time, long ago.
-func seen(s Sighting, at int) time.Time {
-	if at < len(s.FirstSeen) {
-		return s.FirstSeen[at]
+// seen is when card at of s was first seen, in milliseconds as it travels, and
+// whether anybody said so.
+func seen(s Sighting, at int) (int64, bool) {
+	if at >= len(s.FirstSeen) || s.FirstSeen[at].IsZero() {
+		return 0, false
 	}
-	return time.Time{}
+	return millis(s.FirstSeen[at]), true
 }

@@ -105,6 +105,10 @@ func (h *Head) Expired(now time.Time) bool { return !h.Expires.IsZero() && !now.
 // Addressed reports whether a is among the recipients.
 func (h *Head) Addressed(a Address) bool { return slices.Contains(h.To, a) }
 
+// Reader reports whether a is a recipient or the author: the ones who have
+// slots.
+func (h *Head) Reader(a Address) bool { return a == h.From || h.Addressed(a) }
+
 // context is what the encryption is bound to: sender, recipients, version and
 // the rest of the binding. It stops somebody from signing another's
 // ciphertext as his own, and a slot from being moved to another message.
@@ -198,6 +202,9 @@ func ParseHead(s *wirev1.Signed) (HeadClaim, error) {
 	if err := proto.Unmarshal(w.GetBinding(), &b); err != nil {
 		return HeadClaim{}, refuse(Invalid, "head: binding")
 	}
+	if err := checkTimes("head", b.GetTime(), b.GetExpires()); err != nil {
+		return HeadClaim{}, err
+	}
 	h := &Head{
 		ID: p.id, Version: b.GetVersion(), Time: fromMillis(b.GetTime()), Kind: Kind(b.GetKind()), Audience: Audience(b.GetAudience()),
 		Suite: crypto.Suite(b.GetSuite()), Terms: Terms(b.GetContract()), Name: b.GetName(), Signed: s, binding: w.GetBinding(), parsed: p,
@@ -211,7 +218,10 @@ func ParseHead(s *wirev1.Signed) (HeadClaim, error) {
 	if err := h.parseTerms(&b); err != nil {
 		return HeadClaim{}, err
 	}
-	return HeadClaim{h}, h.parsePayload(&w)
+	if err := h.parsePayload(&w); err != nil {
+		return HeadClaim{}, err
+	}
+	return HeadClaim{h}, nil
 }
 
 // parseNames reads who and which.

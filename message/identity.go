@@ -23,19 +23,19 @@ type Identity struct {
 // NeedBundle without it. The result may be older, newer or on another branch
 // than known: Compare decides.
 func OpenIdentity(v crypto.Verifier, w *wirev1.Identity, known *Chain) (*Identity, error) {
-	var chain *Chain
-	var err error
-	if known == nil {
-		chain, err = OpenChain(v, w.GetCards())
-	} else {
-		chain, err = known.Branch(v, w.GetCards())
+	if n := len(w.GetFirstSeen()); n != 0 && n != len(w.GetCards()) {
+		return nil, refuse(Invalid, "identity: %d first-seen times for %d cards", n, len(w.GetCards()))
 	}
+	if err := checkTimes("identity", w.GetFirstSeen()...); err != nil {
+		return nil, err
+	}
+	chain, err := openCards(v, w, known)
 	if err != nil {
 		return nil, err
 	}
 	i := &Identity{Chain: chain}
 	if n := len(w.GetFirstSeen()); n != 0 {
-		if n != chain.Len() || n != len(w.GetCards()) {
+		if n != chain.Len() {
 			return nil, refuse(Invalid, "identity: %d first-seen times for %d cards", n, chain.Len())
 		}
 		for _, ms := range w.GetFirstSeen() {
@@ -48,6 +48,43 @@ func OpenIdentity(v crypto.Verifier, w *wirev1.Identity, known *Chain) (*Identit
 		}
 	}
 	return i, nil
+}
+
+// openCards verifies the cards of a bundle on top of known, if there is one.
+func openCards(v crypto.Verifier, w *wirev1.Identity, known *Chain) (*Chain, error) {
+	if known != nil {
+		return known.Branch(v, w.GetCards())
+	}
+	partial := len(w.GetCards()) == 0
+	if !partial {
+		first, _, err := parseCard(w.GetCards()[0])
+		if err != nil {
+			return nil, err
+		}
+		partial = first.Seq != 0
+	}
+	if !partial {
+		return OpenChain(v, w.GetCards())
+	}
+	a, err := IdentityAddress(w)
+	if err != nil {
+		return nil, err
+	}
+	return nil, Need(a)
+}
+
+// NotAhead refuses, with Clock, an identity in which a card or the route lies
+// more than MaxAhead after now.
+func (i *Identity) NotAhead(now time.Time) error {
+	for _, c := range i.Chain.cards {
+		if err := NotAhead(c.Time, now); err != nil {
+			return err
+		}
+	}
+	if i.Route == nil {
+		return nil
+	}
+	return NotAhead(i.Route.Time, now)
 }
 
 // Address is the identity's address.

@@ -5,6 +5,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -78,12 +79,19 @@ type CardDraft struct {
 }
 
 // SignCard makes the card that follows prev, or with a nil prev a genesis card.
-// key is a rotation key of prev, or of the genesis card itself.
+// key is a rotation key of prev, or of the genesis card itself. Errors: Invalid
+// where it is neither.
 func SignCard(d CardDraft, prev *Card, key crypto.SigningKey) (*wirev1.Signed, error) {
 	w := &wirev1.Card{Time: millis(d.Time), Role: wirev1.Role(d.Role), Closed: d.Closed}
+	rotation := d.Rotation
 	if prev != nil {
-		w.Seq, w.Prev = prev.Seq+1, prev.ID[:]
+		w.Seq, w.Prev, rotation = prev.Seq+1, prev.ID[:], prev.Rotation
 	}
+	rank := slices.Index(rotation, key.Public())
+	if rank < 0 {
+		return nil, refuse(Invalid, "sign card: not with a rotation key")
+	}
+	w.Rank = uint32(rank)
 	for _, r := range d.Rotation {
 		w.Rotation = append(w.Rotation, r.Bytes())
 	}
@@ -112,15 +120,17 @@ func MarshalKeyring(k *Keyring) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: keyringType, Bytes: b, Headers: map[string]string{"Address": k.Address().String()}}), nil
 }
 
-// ParseKeyring reads the plaintext of a key file and checks that the keys
-// belong to the chain's newest card. Errors: Invalid, TooLarge, BadSignature.
+// ParseKeyring reads the plaintext of a key file and checks that the device key
+// belongs to the chain's newest card and the others to some card of it. Errors: Invalid, TooLarge, BadSignature.
 // No error repeats anything of the input.
 func ParseKeyring(b []byte) (*Keyring, error) {
 	if len(b) > maxKeyring {
 		return nil, refuse(TooLarge, "keyring: %d bytes", len(b))
 	}
+	b = bytes.TrimSpace(b)
 	block, rest := pem.Decode(b)
-	if block == nil || block.Type != keyringType || len(bytes.TrimSpace(rest)) != 0 {
+	// The decoder looks for a block anywhere; a key file is nothing but one.
+	if block == nil || !bytes.HasPrefix(b, []byte("-----BEGIN ")) || block.Type != keyringType || len(bytes.TrimSpace(rest)) != 0 {
 		return nil, refuse(Invalid, "keyring: not an Airdispatch key file")
 	}
 	var w wirev1.Keyring
@@ -138,19 +148,45 @@ func ParseKeyring(b []byte) (*Keyring, error) {
 	if !k.Chain.Head().Lists(k.Signer.Public()) {
 		return nil, refuse(Invalid, "keyring: the device key is not in the newest card")
 	}
+	if err := k.parseSeeds(&w); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// maxSeeds is how many keys of a sort a key file may hold: old boxes stay in it
+// as long as there is mail that was sealed to them.
+const maxSeeds = MaxChain * MaxBoxes
+
+// parseSeeds reads the rotation keys and boxes. Every one must stand in some
+// card: a key file does not carry what belongs to nobody.
+func (k *Keyring) parseSeeds(w *wirev1.Keyring) error {
+	if len(w.GetRotation()) > maxSeeds || len(w.GetBoxes()) > maxSeeds {
+		return refuse(TooLarge, "keyring: more than %d keys", maxSeeds)
+	}
+	rotation := make(map[crypto.VerifyKey]bool)
+	boxes := make(map[[16]byte]bool)
+	for _, c := range k.Chain.cards {
+		for _, r := range c.Rotation {
+			rotation[r] = true
+		}
+		for _, b := range c.Boxes {
+			boxes[b.ID()] = true
+		}
+	}
 	for _, seed := range w.GetRotation() {
 		r, err := crypto.SigningKeyFromSeed(seed)
-		if err != nil {
-			return nil, refuse(Invalid, "keyring: rotation key")
+		if err != nil || !rotation[r.Public()] {
+			return refuse(Invalid, "keyring: rotation key")
 		}
 		k.Rotation = append(k.Rotation, r)
 	}
 	for _, ws := range w.GetBoxes() {
 		key, err := crypto.BoxKeyFromSeed(crypto.BoxKind(ws.GetKind()), ws.GetSeed())
-		if err != nil {
-			return nil, refuse(Invalid, "keyring: box")
+		if err != nil || !boxes[key.Public().ID()] {
+			return refuse(Invalid, "keyring: box")
 		}
 		k.Boxes = append(k.Boxes, key)
 	}
-	return k, nil
+	return nil
 }

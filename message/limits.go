@@ -55,9 +55,24 @@ const (
 	AnswerFresh = time.Minute
 	// AnswerLife is the age at which an answer is refused.
 	AnswerLife = 10 * time.Minute
-	// MaxRouteLife is the longest validity of a route.
+	// MaxRouteLife is the longest validity of a route: a year, also a leap year.
 	MaxRouteLife = 366 * 24 * time.Hour
 )
+
+// maxMillis is the end of the year 9999, beyond which RFC 3339 has no form for
+// a time; the wire's times lie between 1970 and then.
+const maxMillis = 253402300799999
+
+// checkTimes refuses, with Invalid, times that no clock shows, so that a
+// stranger's number can neither overflow a subtraction nor break an output.
+func checkTimes(what string, ms ...int64) error {
+	for _, t := range ms {
+		if t < 0 || t > maxMillis {
+			return refuse(Invalid, "%s: time %d", what, t)
+		}
+	}
+	return nil
+}
 
 // millis is the wire form of a time: milliseconds since 1970.
 func millis(t time.Time) int64 { return t.UnixMilli() }

@@ -22,9 +22,11 @@ func NewMID(now time.Time, rand io.Reader) (MID, error) {
 	for i := range 6 {
 		m[i] = byte(ms >> (40 - 8*i))
 	}
-	if _, err := io.ReadFull(rand, m[6:]); err != nil {
+	random, err := crypto.RandomBytes(rand, len(m)-6)
+	if err != nil {
 		return MID{}, fmt.Errorf("message: new mid: %w", err)
 	}
+	copy(m[6:], random)
 	return m, nil
 }
 
@@ -34,13 +36,16 @@ func NamedMID(name string) MID {
 	return MID(h[:16])
 }
 
-// MIDFromBytes reads the wire form, 16 bytes.
+// MIDFromBytes reads the wire form, 16 bytes and not all zero.
 func MIDFromBytes(b []byte) (MID, error) {
 	var m MID
 	if len(b) != len(m) {
 		return m, refuse(Invalid, "mid of %d bytes", len(b))
 	}
 	copy(m[:], b)
+	if m.IsZero() {
+		return m, refuse(Invalid, "mid of zeros")
+	}
 	return m, nil
 }
 
@@ -50,7 +55,7 @@ func ParseMID(s string) (MID, error) {
 	if err != nil || len(b) != len(MID{}) {
 		return MID{}, refuse(Invalid, "parse mid %q: a message id has 32 hexadecimal digits", clip(s))
 	}
-	return MID(b), nil
+	return MIDFromBytes(b)
 }
 
 // String is the text form, lower case.

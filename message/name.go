@@ -28,36 +28,24 @@ func SignName(r NameRecord, key crypto.SigningKey) (*NameRecord, error) {
 	return &r, nil
 }
 
-// OpenName verifies a name record against the tracker's chain.
+// OpenName verifies a name record against the tracker's chain. A tracker that
+// has changed its keys signs its records anew. Errors: Invalid, TooLarge,
+// BadSignature, Denied (a closed tracker).
 func OpenName(v crypto.Verifier, tracker *Chain, s *wirev1.Signed) (*NameRecord, error) {
-	p, err := parse(kindName, s, MaxName, &wirev1.NameRecord{})
-	if err != nil {
-		return nil, err
-	}
-	if !tracker.Head().Lists(p.key) {
-		return nil, refuse(BadSignature, "name: not signed by a current key of the tracker")
-	}
-	return openName(v, s, tracker.Address(), p.key)
-}
-
-// openName verifies a name record that must come from tracker and key. An
-// answer and the name record in it are signed by one tracker; the record may
-// be older than the tracker's present key, in which case it is signed anew.
-func openName(v crypto.Verifier, s *wirev1.Signed, tracker Address, key crypto.VerifyKey) (*NameRecord, error) {
 	var w wirev1.NameRecord
 	p, err := parse(kindName, s, MaxName, &w)
 	if err != nil {
 		return nil, err
 	}
-	if p.key != key {
-		return nil, refuse(BadSignature, "name: not signed by the tracker's key")
+	if err := checkTimes("name", w.GetTime()); err != nil {
+		return nil, err
 	}
 	r := &NameRecord{Name: w.GetName(), Time: fromMillis(w.GetTime()), Signed: s}
 	if r.Tracker, err = AddressFromBytes(w.GetTracker()); err != nil {
 		return nil, err
 	}
-	if r.Tracker != tracker {
-		return nil, refuse(Invalid, "name: by another tracker")
+	if r.Tracker != tracker.Address() || tracker.Head().Role != RoleTracker {
+		return nil, refuse(Invalid, "name: by another tracker, or by what is none")
 	}
 	if r.Address, err = AddressFromBytes(w.GetAddress()); err != nil {
 		return nil, err
@@ -65,21 +53,32 @@ func openName(v crypto.Verifier, s *wirev1.Signed, tracker Address, key crypto.V
 	if err := CheckUserName(r.Name); err != nil {
 		return nil, err
 	}
-	return r, p.verify(v)
+	if err := tracker.current(kindName, p.key); err != nil {
+		return nil, err
+	}
+	if err := p.verify(v); err != nil {
+		return nil, err
+	}
+	return r, nil
 }
+
+// nameEdge is what names begin and end with, and nameMiddle what else they hold.
+const (
+	nameEdge   = "abcdefghijklmnopqrstuvwxyz0123456789"
+	nameMiddle = nameEdge + ".-_"
+)
 
 // CheckUserName refuses, with Invalid, a name that a tracker may not give:
 // 1 to 32 of a-z, 0-9, dot, hyphen, underscore, beginning and ending with a
 // letter or digit. ASCII only, so that no two names look alike; nothing that
 // begins with ad1, so that no name looks like an address.
 func CheckUserName(name string) error {
-	const edge = "abcdefghijklmnopqrstuvwxyz0123456789"
 	switch {
 	case len(name) < 1 || len(name) > 32:
 		return refuse(Invalid, "name %q: 1 to 32 characters", clip(name))
-	case !onlyOf(name, edge+".-_"):
+	case !onlyOf(name, nameMiddle):
 		return refuse(Invalid, "name %q: a-z, 0-9, dot, hyphen and underscore only", clip(name))
-	case !strings.Contains(edge, name[:1]) || !strings.Contains(edge, name[len(name)-1:]):
+	case !edged(name):
 		return refuse(Invalid, "name %q begins and ends with a letter or digit", clip(name))
 	case LooksLikeAddress(name):
 		return refuse(Invalid, "name %q looks like an address", clip(name))
@@ -88,19 +87,27 @@ func CheckUserName(name string) error {
 }
 
 // CheckPostName refuses, with Invalid, a name that a public message may not
-// have: the form of CheckUserName, up to 64 characters and with slashes
-// between, and not that of a message id.
+// have: 1 to 64 characters, parts of the characters of a user name with slashes
+// between, each part beginning and ending with a letter or digit (so that no
+// part is a dot or two), and the whole not of the form of a message id.
 func CheckPostName(name string) error {
-	const edge = "abcdefghijklmnopqrstuvwxyz0123456789"
-	switch {
-	case len(name) < 1 || len(name) > 64 || !onlyOf(name, edge+".-_/"):
+	if len(name) < 1 || len(name) > 64 || !onlyOf(name, nameMiddle+"/") {
 		return refuse(Invalid, "name %q: 1 to 64 of a-z, 0-9, dot, hyphen, underscore and slash", clip(name))
-	case !strings.Contains(edge, name[:1]) || !strings.Contains(edge, name[len(name)-1:]):
-		return refuse(Invalid, "name %q begins and ends with a letter or digit", clip(name))
-	case looksLikeMID(name):
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		if !edged(part) {
+			return refuse(Invalid, "name %q: each part begins and ends with a letter or digit", clip(name))
+		}
+	}
+	if looksLikeMID(name) {
 		return refuse(Invalid, "name %q looks like a message id", clip(name))
 	}
 	return nil
+}
+
+// edged reports whether s begins and ends with a letter or digit.
+func edged(s string) bool {
+	return s != "" && onlyOf(s[:1], nameEdge) && onlyOf(s[len(s)-1:], nameEdge)
 }
 
 // onlyOf reports whether s consists of characters of set.

@@ -63,6 +63,11 @@ func (h *Head) unseal(slot *wirev1.Slot, boxes []crypto.BoxKey) (crypto.PayloadK
 	if err := CheckSlot(slot); err != nil {
 		return crypto.PayloadKey{}, 0, err
 	}
+	// Whoever can open a message could seal its key to somebody else and send
+	// it on, as if the author had meant that reader.
+	if a, err := AddressFromBytes(slot.GetAddress()); err != nil || !h.Reader(a) {
+		return crypto.PayloadKey{}, 0, refuse(Invalid, "open: a slot for somebody who is no reader")
+	}
 	ctx := h.context()
 	for _, b := range boxes {
 		if id := b.Public().ID(); string(id[:]) != string(slot.GetBox()) {
@@ -83,4 +88,17 @@ func (h *Head) unseal(slot *wirev1.Slot, boxes []crypto.BoxKey) (crypto.PayloadK
 		return pk, b.Kind(), nil
 	}
 	return crypto.PayloadKey{}, 0, refuse(NotFound, "open: no key here fits the slot")
+}
+
+// Open decrypts and reads one version for the owner of the keyring. Unlike the
+// function Open it also refuses, with Invalid, a private message that is not
+// for the owner or whose slot is another reader's.
+func (k *Keyring) Open(h *Head, slot *wirev1.Slot, payload []byte) (*Letter, error) {
+	if h.Audience == Private && !h.Reader(k.Address()) {
+		return nil, refuse(Invalid, "open: the message is not for %s", k.Address())
+	}
+	if h.Audience == Private && !h.Tombstone() && string(slot.GetAddress()) != string(k.Address().Bytes()) {
+		return nil, refuse(Invalid, "open: the slot of another reader")
+	}
+	return Open(h, slot, k.Boxes, payload)
 }

@@ -71,6 +71,9 @@ func OpenReceipt(v crypto.Verifier, issuer *Chain, s *wirev1.Signed) (*Receipt, 
 	if r.Kind < ReceiptSubmitted || r.Kind > ReceiptOpened {
 		return nil, refuse(Invalid, "receipt: kind %d", r.Kind)
 	}
+	if err := checkTimes("receipt", w.GetAcceptedAt()); err != nil {
+		return nil, err
+	}
 	if r.Issuer, err = AddressFromBytes(w.GetIssuer()); err != nil {
 		return nil, err
 	}
@@ -82,6 +85,9 @@ func OpenReceipt(v crypto.Verifier, issuer *Chain, s *wirev1.Signed) (*Receipt, 
 			return nil, err
 		}
 	}
+	if err := r.checkFor(); err != nil {
+		return nil, err
+	}
 	if r.Issuer != issuer.Address() {
 		return nil, refuse(Invalid, "receipt: by another issuer")
 	}
@@ -92,5 +98,18 @@ func OpenReceipt(v crypto.Verifier, issuer *Chain, s *wirev1.Signed) (*Receipt, 
 	if !listed {
 		return nil, refuse(BadSignature, "receipt: not signed by a key of the issuer")
 	}
-	return r, p.verify(v)
+	if err := p.verify(v); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// checkFor refuses a receipt that does not say whom it is about, or says so
+// where there is nobody, and an opened receipt by anybody but the reader.
+func (r *Receipt) checkFor() error {
+	about := r.Kind == ReceiptAlerted || r.Kind == ReceiptFetched || r.Kind == ReceiptOpened
+	if about == r.For.IsZero() || (r.Kind == ReceiptOpened && r.For != r.Issuer) {
+		return refuse(Invalid, "receipt: kind %d does not go with its recipient", r.Kind)
+	}
+	return nil
 }

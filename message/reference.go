@@ -14,10 +14,11 @@ type Reference struct {
 	Address Address
 }
 
-// ParseReference reads https://host[:port][#address].
+// ParseReference reads https://host[:port][#address]. Scheme and host may be in
+// any case and are kept in lower case.
 func ParseReference(s string) (Reference, error) {
 	rest, fragment, pinned := strings.Cut(strings.TrimSpace(s), "#")
-	rest = strings.TrimSuffix(rest, "/")
+	rest = strings.ToLower(strings.TrimSuffix(rest, "/"))
 	if err := CheckHostURL(rest); err != nil {
 		return Reference{}, err
 	}
@@ -49,6 +50,9 @@ func (r Reference) String() string {
 //	ad1…::name            a named public message
 //	ad1…::<32 hex>        a message by its id
 //	airdispatch:ad1…[::…][?tracker=REF]   any of these as a link
+//
+// All of it but the query of a link may be in upper case, for QR codes; parts
+// are kept in lower case. Within an address the case is not mixed.
 type Target struct {
 	Address  Address
 	UserName string
@@ -61,6 +65,9 @@ type Target struct {
 	Trackers []Reference
 }
 
+// maxTarget bounds what somebody may paste: a link with a few trackers.
+const maxTarget = 2000
+
 // linkScheme begins a link.
 const linkScheme = "airdispatch:"
 
@@ -68,27 +75,19 @@ const linkScheme = "airdispatch:"
 // an address and nothing else, so a typing error never turns it into a name.
 func ParseTarget(s string) (Target, error) {
 	var t Target
-	if len(s) > 2000 {
-		return t, refuse(Invalid, "reference of %d characters", len(s))
+	if len(s) > maxTarget {
+		return Target{}, refuse(Invalid, "reference of %d characters", len(s))
 	}
 	if len(s) >= len(linkScheme) && strings.EqualFold(s[:len(linkScheme)], linkScheme) {
 		rest, query, _ := strings.Cut(s[len(linkScheme):], "?")
-		values, err := url.ParseQuery(query)
-		if err != nil {
-			return t, refuse(Invalid, "link %q", clip(s))
-		}
-		for _, text := range values["tracker"] {
-			r, err := ParseReference(text)
-			if err != nil {
-				return t, err
-			}
-			t.Trackers = append(t.Trackers, r)
+		if err := t.parseQuery(query); err != nil {
+			return Target{}, err
 		}
 		s = rest
 	}
 	who, which, isMessage := strings.Cut(s, "::")
 	// An IPv6 host in name@[2001:db8::1] holds two colons of its own.
-	if at := strings.IndexByte(s, '@'); at >= 0 {
+	if strings.Contains(s, "@") {
 		who, isMessage = s, false
 	}
 	if err := t.parseWho(who); err != nil {
@@ -102,6 +101,23 @@ func ParseTarget(s string) (Target, error) {
 	return t, nil
 }
 
+// parseQuery reads the trackers of a link; what else stands there is for newer
+// programs.
+func (t *Target) parseQuery(query string) error {
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return refuse(Invalid, "link: query %q", clip(query))
+	}
+	for _, text := range values["tracker"] {
+		r, err := ParseReference(text)
+		if err != nil {
+			return err
+		}
+		t.Trackers = append(t.Trackers, r)
+	}
+	return nil
+}
+
 // parseWho reads address, address@@host or name@host.
 func (t *Target) parseWho(s string) (err error) {
 	name, host, hasHost := strings.Cut(s, "@")
@@ -112,17 +128,17 @@ func (t *Target) parseWho(s string) (err error) {
 		if !strings.HasPrefix(host, "@") {
 			return refuse(Invalid, "reference %q: an address takes @@host, not @host", clip(s))
 		}
-		t.Host = host[1:]
+		t.Host = strings.ToLower(host[1:])
 		return checkHost(t.Host)
 	}
 	if !hasHost {
 		return refuse(Invalid, "reference %q: neither an address (ad1…) nor name@host", clip(s))
 	}
-	t.UserName, t.Host = name, host
-	if err := CheckUserName(name); err != nil {
+	t.UserName, t.Host = strings.ToLower(name), strings.ToLower(host)
+	if err := CheckUserName(t.UserName); err != nil {
 		return err
 	}
-	return checkHost(host)
+	return checkHost(t.Host)
 }
 
 // parseWhich reads a message id or the name of a public message.
@@ -131,16 +147,8 @@ func (t *Target) parseWhich(s string) (err error) {
 		t.MID, err = ParseMID(s)
 		return err
 	}
-	t.PostName = s
-	return CheckPostName(s)
-}
-
-// checkHost accepts host[:port], IPv6 in brackets.
-func checkHost(host string) error {
-	if err := CheckHostURL("https://" + host); err != nil || strings.ContainsAny(host, "@/\\ ") {
-		return refuse(Invalid, "host %q: the form is host[:port]", clip(host))
-	}
-	return nil
+	t.PostName = strings.ToLower(s)
+	return CheckPostName(t.PostName)
 }
 
 // String is the shortest text that ParseTarget reads as t, without trackers.

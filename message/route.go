@@ -1,8 +1,6 @@
 package message
 
 import (
-	"net/url"
-	"strings"
 	"time"
 
 	"airdispatch/crypto"
@@ -137,6 +135,9 @@ func OpenRoute(v crypto.Verifier, chain *Chain, s *wirev1.Signed) (*Route, error
 	if err != nil {
 		return nil, err
 	}
+	if err := checkTimes("route", w.GetTime(), w.GetExpires()); err != nil {
+		return nil, err
+	}
 	r := &Route{ID: p.id, Time: fromMillis(w.GetTime()), Expires: fromMillis(w.GetExpires()), Signed: s}
 	if r.Address, err = AddressFromBytes(w.GetAddress()); err != nil {
 		return nil, err
@@ -207,25 +208,14 @@ func (r *Route) parseHosts(w *wirev1.Route) error {
 		switch len(wh.GetPin()) {
 		case 0:
 		case len(h.Pin):
-			copy(h.Pin[:], wh.GetPin())
+			// A pin of zeros would read as no pin, and let WebPKI decide.
+			if copy(h.Pin[:], wh.GetPin()); !h.Pinned() {
+				return refuse(Invalid, "route: a pin of zeros")
+			}
 		default:
 			return refuse(Invalid, "route: a pin of %d bytes", len(wh.GetPin()))
 		}
 		r.Hosts = append(r.Hosts, h)
-	}
-	return nil
-}
-
-// CheckHostURL refuses, with Invalid, what is not https://host[:port]: no
-// path, query, fragment, user or other scheme, so that a host in a route
-// cannot say more than where to connect.
-func CheckHostURL(s string) error {
-	u, err := url.Parse(s)
-	switch {
-	case err != nil || len(s) > 300:
-		return refuse(Invalid, "host %q is not a URL", clip(s))
-	case u.Scheme != "https" || u.Hostname() == "" || u.User != nil || (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" || strings.ContainsAny(s, "?#"):
-		return refuse(Invalid, "host %q: the form is https://host[:port]", clip(s))
 	}
 	return nil
 }
@@ -256,6 +246,9 @@ func parseTicket(s *wirev1.Signed) (*Ticket, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkTimes("ticket", w.GetTime(), w.GetExpires()); err != nil {
+		return nil, err
+	}
 	t := &Ticket{Time: fromMillis(w.GetTime()), Expires: fromMillis(w.GetExpires()), Signed: s, parsed: p}
 	if t.Server, err = AddressFromBytes(w.GetServer()); err != nil {
 		return nil, err
@@ -263,17 +256,23 @@ func parseTicket(s *wirev1.Signed) (*Ticket, error) {
 	if t.User, err = AddressFromBytes(w.GetUser()); err != nil {
 		return nil, err
 	}
+	if !t.Expires.After(t.Time) {
+		return nil, refuse(Invalid, "ticket: expires before its time")
+	}
 	return t, nil
 }
 
 // Verify checks the ticket against the server's chain and the clock. Errors:
-// Invalid, BadSignature, Expired.
+// Invalid, BadSignature, Denied (a closed server), Clock (ahead), Expired.
 func (t *Ticket) Verify(v crypto.Verifier, server *Chain, now time.Time) error {
 	if server.Address() != t.Server || server.Head().Role != RoleServer {
 		return refuse(Invalid, "ticket: of another server")
 	}
-	if !server.Head().Lists(t.parsed.key) {
-		return refuse(BadSignature, "ticket: not signed by a current key of the server")
+	if err := server.current(kindTicket, t.parsed.key); err != nil {
+		return err
+	}
+	if err := NotAhead(t.Time, now); err != nil {
+		return err
 	}
 	if !now.Before(t.Expires) {
 		return refuse(Expired, "ticket")

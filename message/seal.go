@@ -15,8 +15,8 @@ import (
 type Draft struct {
 	// Author's chain, up to date.
 	Author *Chain
-	// Readers are the chains of the recipients, in the order of To; none for a
-	// public message.
+	// Readers are the chains of the recipients, of a later version in the order
+	// of Prev.To; none for a public message and for a recall.
 	Readers []*Chain
 	// Prev is the version before; nil for the first.
 	Prev *Head
@@ -71,7 +71,9 @@ func Seal(d Draft, key crypto.SigningKey, rand io.Reader) (*Sealed, error) {
 		return nil, err
 	}
 	if d.Prev != nil {
-		return out, d.Prev.CheckNext(out.Head)
+		if err := d.Prev.CheckNext(out.Head); err != nil {
+			return nil, err
+		}
 	}
 	return out, nil
 }
@@ -127,8 +129,8 @@ func (d *Draft) sealPayload(w *wirev1.Head, out *Sealed, rand io.Reader) error {
 	}
 	out.Payload = plain
 	if Audience(b.Audience) == Private {
-		if len(d.Readers) != len(b.To) {
-			return refuse(Invalid, "seal: %d readers for %d recipients", len(d.Readers), len(b.To))
+		if err := d.checkReaders(&b); err != nil {
+			return err
 		}
 		cek, err := crypto.NewContentKey(rand)
 		if err != nil {
@@ -149,6 +151,20 @@ func (d *Draft) sealPayload(w *wirev1.Head, out *Sealed, rand io.Reader) error {
 	}
 	hash := crypto.Sum(out.Payload)
 	w.PayloadHash, w.PayloadLen = hash[:], uint64(len(out.Payload))
+	return nil
+}
+
+// checkReaders refuses readers who are not the recipients: the content key
+// goes to nobody else.
+func (d *Draft) checkReaders(b *wirev1.Binding) error {
+	if len(d.Readers) != len(b.To) || len(b.To) > MaxRecipients {
+		return refuse(Invalid, "seal: %d readers for %d recipients", len(d.Readers), len(b.To))
+	}
+	for i, r := range d.Readers {
+		if a := r.Address(); !slices.Equal(a.Bytes(), b.To[i]) {
+			return refuse(Invalid, "seal: reader %d is not recipient %d of the version before", i+1, i+1)
+		}
+	}
 	return nil
 }
 
@@ -208,7 +224,7 @@ func (h *Head) CheckSlots(slots []*wirev1.Slot) error {
 		if err != nil {
 			return err
 		}
-		if seen[a] || (a != h.From && !h.Addressed(a)) {
+		if seen[a] || !h.Reader(a) {
 			return refuse(Invalid, "slots: %s twice or not among the readers", a)
 		}
 		seen[a] = true

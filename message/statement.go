@@ -1,6 +1,9 @@
 package message
 
 import (
+	"errors"
+
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"airdispatch/crypto"
@@ -27,6 +30,9 @@ const signatureSize = 64
 // sign makes a statement. The bytes made here are the statement from now on;
 // nobody serialises it again.
 func sign(kind string, m proto.Message, key crypto.SigningKey) (*wirev1.Signed, error) {
+	if key.IsZero() {
+		return nil, refuse(Internal, "sign %s: no key", kind)
+	}
 	body, err := proto.Marshal(m)
 	if err != nil {
 		return nil, refuse(Internal, "sign %s: %v", kind, err)
@@ -53,9 +59,9 @@ func parse(kind string, s *wirev1.Signed, limit int, into proto.Message) (parsed
 	if len(s.GetSignature()) != signatureSize {
 		return parsed{}, refuse(Invalid, "%s: signature of %d bytes", kind, len(s.GetSignature()))
 	}
-	key, err := crypto.ParseVerifyKey(s.GetKey())
+	key, err := parseKey(kind, s.GetKey())
 	if err != nil {
-		return parsed{}, refuse(Invalid, "%s: %v", kind, err)
+		return parsed{}, err
 	}
 	if err := proto.Unmarshal(s.GetBody(), into); err != nil {
 		return parsed{}, refuse(Invalid, "%s: not the expected message", kind)
@@ -65,6 +71,33 @@ func parse(kind string, s *wirev1.Signed, limit int, into proto.Message) (parsed
 		key:   key,
 		check: crypto.Check{Key: key, Kind: kind, Body: s.GetBody(), Signature: s.GetSignature()},
 	}, nil
+}
+
+// fields counts the fields at the top level of serialised bytes, and stops
+// beyond limit. It costs no memory, so a reader counts before it parses.
+func fields(b []byte, limit int) int {
+	n := 0
+	for len(b) > 0 && n <= limit {
+		_, _, size := protowire.ConsumeField(b)
+		if size < 0 {
+			return n
+		}
+		n, b = n+1, b[size:]
+	}
+	return n
+}
+
+// parseKey reads a verification key. An algorithm that is not known here is
+// Unsupported: the statement may be good, and a newer program can tell.
+func parseKey(what string, b []byte) (crypto.VerifyKey, error) {
+	key, err := crypto.ParseVerifyKey(b)
+	switch {
+	case errors.Is(err, crypto.ErrUnknownKind):
+		return key, refuse(Unsupported, "%s: %v", what, err)
+	case err != nil:
+		return key, refuse(Invalid, "%s: %v", what, err)
+	}
+	return key, nil
 }
 
 // verify checks the signature of a parsed statement.

@@ -491,7 +491,11 @@ type Card struct {
 	Time int64 `protobuf:"varint,6,opt,name=time,proto3" json:"time,omitempty"`
 	Role Role  `protobuf:"varint,7,opt,name=role,proto3,enum=airdispatch.v1.Role" json:"role,omitempty"`
 	// The identity has ended: no later card, nothing is accepted from it.
-	Closed        bool `protobuf:"varint,8,opt,name=closed,proto3" json:"closed,omitempty"`
+	Closed bool `protobuf:"varint,8,opt,name=closed,proto3" json:"closed,omitempty"`
+	// Which key signs this card: its index in the rotation of the card in prev,
+	// in the genesis card in its own. Signed along, because an id does not cover
+	// the signature and forks are decided by this rank.
+	Rank          uint32 `protobuf:"varint,9,opt,name=rank,proto3" json:"rank,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -580,6 +584,13 @@ func (x *Card) GetClosed() bool {
 		return x.Closed
 	}
 	return false
+}
+
+func (x *Card) GetRank() uint32 {
+	if x != nil {
+		return x.Rank
+	}
+	return 0
 }
 
 // Ticket is a mail server's word that it hosts an address. Kind "ticket",
@@ -1850,7 +1861,7 @@ const file_airdispatch_v1_statement_proto_rawDesc = "" +
 	"\tsignature\x18\x03 \x01(\fR\tsignature\"+\n" +
 	"\x03Box\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x10\n" +
-	"\x03key\x18\x02 \x01(\fR\x03key\"\xe3\x01\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\"\xf7\x01\n" +
 	"\x04Card\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x12\n" +
 	"\x04prev\x18\x02 \x01(\fR\x04prev\x12\x1a\n" +
@@ -1859,7 +1870,8 @@ const file_airdispatch_v1_statement_proto_rawDesc = "" +
 	"\x05boxes\x18\x05 \x03(\v2\x13.airdispatch.v1.BoxR\x05boxes\x12\x12\n" +
 	"\x04time\x18\x06 \x01(\x03R\x04time\x12(\n" +
 	"\x04role\x18\a \x01(\x0e2\x14.airdispatch.v1.RoleR\x04role\x12\x16\n" +
-	"\x06closed\x18\b \x01(\bR\x06closed\"b\n" +
+	"\x06closed\x18\b \x01(\bR\x06closed\x12\x12\n" +
+	"\x04rank\x18\t \x01(\rR\x04rank\"b\n" +
 	"\x06Ticket\x12\x16\n" +
 	"\x06server\x18\x01 \x01(\fR\x06server\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\fR\x04user\x12\x12\n" +
