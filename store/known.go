@@ -25,17 +25,20 @@ type Known struct {
 	cache map[message.Address]knownEntry
 }
 
-// knownEntry is a verified identity and the revision that it was read from.
+// knownEntry is a verified identity, the highest pair ever seen on its branch
+// (also when the route that had it is void), and the revision of its record.
 type knownEntry struct {
 	identity *message.Identity
+	highest  message.Pair
 	revision uint64
 }
 
 // maxKnown bounds the cache; beyond it, entries make room in no order.
 const maxKnown = 10_000
 
-// learnTries is how often a lost race for a record is run again.
-const learnTries = 8
+// learnTries is how often a lost race for a record is run again. Each loss
+// means that somebody else brought the record forward.
+const learnTries = 100
 
 // NewKnown remembers in ids.
 func NewKnown(ids Identities, v crypto.Verifier) *Known {
@@ -44,8 +47,8 @@ func NewKnown(ids Identities, v crypto.Verifier) *Known {
 
 // Identity is what is known of a. Errors: message.NotFound.
 func (k *Known) Identity(ctx context.Context, a message.Address) (*message.Identity, error) {
-	i, _, err := k.load(ctx, a)
-	return i, err
+	e, err := k.load(ctx, a)
+	return e.identity, err
 }
 
 // Chain is the chain known of a: the form that rpc asks for.
@@ -58,30 +61,35 @@ func (k *Known) Chain(ctx context.Context, a message.Address) (*message.Chain, e
 }
 
 // load reads and verifies the record of a, or takes it from the cache.
-func (k *Known) load(ctx context.Context, a message.Address) (*message.Identity, uint64, error) {
+func (k *Known) load(ctx context.Context, a message.Address) (knownEntry, error) {
 	r, err := k.ids.Identity(ctx, a)
 	if err != nil {
-		return nil, 0, err
+		return knownEntry{}, err
 	}
 	k.mu.Lock()
 	e, ok := k.cache[a]
 	k.mu.Unlock()
 	if ok && e.revision == r.Revision {
-		return e.identity, e.revision, nil
+		return e, nil
 	}
 	// Verified again although it was before: the file may have been changed by
 	// somebody else since.
 	i, err := message.OpenIdentity(k.verifier, &wirev1.Identity{Cards: r.Cards, Route: r.Route}, nil)
 	if err != nil {
-		return nil, 0, fmt.Errorf("store: record of %s: %w", a.Short(), errors.Join(err, message.Internal))
+		// Not the caller's fault, whatever the code of err says.
+		return knownEntry{}, fmt.Errorf("store: record of %s: %v: %w", a.Short(), err, message.Internal)
+	}
+	if i.Address() != a {
+		return knownEntry{}, fmt.Errorf("store: record of %s: of another address: %w", a.Short(), message.Internal)
 	}
 	i.FirstSeen = r.FirstSeen
-	k.remember(i, r.Revision)
-	return i, r.Revision, nil
+	e = knownEntry{i, r.Pair, r.Revision}
+	k.remember(e)
+	return e, nil
 }
 
-// remember puts i into the cache.
-func (k *Known) remember(i *message.Identity, revision uint64) {
+// remember puts e into the cache.
+func (k *Known) remember(e knownEntry) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.cache) >= maxKnown {
@@ -90,24 +98,32 @@ func (k *Known) remember(i *message.Identity, revision uint64) {
 			break
 		}
 	}
-	k.cache[i.Address()] = knownEntry{i, revision}
+	k.cache[e.identity.Address()] = e
 }
 
 // Learn verifies a bundle about some address, merges it into what is known and
 // returns what is known then. The bundle's cards may be those after the ones
 // that are known. First-seen times in the bundle are taken for cards that are
 // new here and only if they lie before now: pass a bundle that came from
-// anybody but a tracker without them.
+// anybody but a tracker without them. For cards of another branch than the one
+// held they are not taken: a branch is left by one's own clock, never because
+// somebody says that the other is old.
 //
-// Errors: message.Stale (an older state or a losing branch; what is known is
-// returned beside it), message.Conflict (another route under the same pair; both
-// are kept as evidence), message.NeedBundle, and those of message.OpenIdentity.
-// A bundle that is known already is no error.
+// Errors: message.Stale (an older state, a losing branch, or a route below the
+// highest pair), message.Conflict (another route under the same pair; both are
+// kept as evidence), message.Clock (a card or route from the future),
+// message.NeedBundle, and those of message.OpenIdentity. With Stale and
+// Conflict what is known then is returned beside the error: the cards of a
+// bundle are learned even if its route is refused. A bundle that is known
+// already is no error.
 func (k *Known) Learn(ctx context.Context, w *wirev1.Identity, now time.Time) (*message.Identity, error) {
 	for range learnTries {
 		i, err := k.learnOnce(ctx, w, now)
 		if !errors.Is(err, errRace) {
 			return i, err
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
 		}
 	}
 	return nil, fmt.Errorf("store: learn: %w", message.Unavailable)
@@ -121,106 +137,134 @@ func (k *Known) learnOnce(ctx context.Context, w *wirev1.Identity, now time.Time
 	if err != nil {
 		return nil, err
 	}
-	held, revision, err := k.load(ctx, a)
+	held, err := k.load(ctx, a)
 	if err != nil && !errors.Is(err, message.NotFound) {
 		return nil, err
 	}
 	var chain *message.Chain
-	if held != nil {
-		chain = held.Chain
+	if held.identity != nil {
+		chain = held.identity.Chain
 	}
 	offered, err := message.OpenIdentity(k.verifier, w, chain)
 	if err != nil {
 		return nil, err
 	}
-	offered.FirstSeen = sightings(held, offered, now)
-	next, err := k.merge(held, offered)
-	if errors.Is(err, message.Conflict) {
-		if err := k.ids.AddEvidence(ctx, offered.Address(), "route", held.Route.Signed, offered.Route.Signed); err != nil {
-			return held, err
+	if err := offered.NotAhead(now); err != nil {
+		return nil, err
+	}
+	offered.FirstSeen = sightings(held.identity, offered, now)
+	next, refused := k.merge(held, offered)
+	if errors.Is(refused, message.Conflict) {
+		if err := k.ids.AddEvidence(ctx, a, "route", held.identity.Route.Signed, offered.Route.Signed); err != nil {
+			return held.identity, err
 		}
 	}
-	if err != nil || next == held {
-		return held, err
+	if next.identity == held.identity {
+		return held.identity, refused
 	}
-	err = k.ids.PutIdentity(ctx, record(next, revision, now))
+	err = k.ids.PutIdentity(ctx, record(next, now))
 	if errors.Is(err, message.Conflict) {
 		return nil, errRace
 	}
 	if err != nil {
 		return nil, err
 	}
-	k.remember(next, revision+1)
-	return next, nil
+	next.revision++
+	k.remember(next)
+	return next.identity, refused
 }
 
-// sightings are the times for offered's cards: those already held keep theirs.
+// sightings are the times for offered's cards: those already held keep theirs,
+// and what is on another branch than the one held is seen now.
 func sightings(held, offered *message.Identity, now time.Time) []time.Time {
 	out := make([]time.Time, offered.Chain.Len())
+	same := true
 	for n := range out {
 		out[n] = now
-		if n < len(offered.FirstSeen) && offered.FirstSeen[n].Before(now) {
+		if held != nil {
+			mine, ok := held.Chain.At(uint64(n))
+			theirs, _ := offered.Chain.At(uint64(n))
+			same = same && (!ok || mine.ID == theirs.ID)
+			if ok && same && n < len(held.FirstSeen) {
+				out[n] = held.FirstSeen[n]
+				continue
+			}
+		}
+		if same && n < len(offered.FirstSeen) && offered.FirstSeen[n].Before(now) {
 			out[n] = offered.FirstSeen[n]
-		}
-		if held == nil || n >= len(held.FirstSeen) {
-			continue
-		}
-		mine, _ := held.Chain.At(uint64(n))
-		theirs, _ := offered.Chain.At(uint64(n))
-		if mine != nil && theirs != nil && mine.ID == theirs.ID {
-			out[n] = held.FirstSeen[n]
 		}
 	}
 	return out
 }
 
-// merge decides what to hold: held itself where offered brings nothing new.
-func (k *Known) merge(held, offered *message.Identity) (*message.Identity, error) {
-	if held == nil {
-		return offered, nil
+// merge decides what to hold: held itself where offered brings nothing new. An
+// error beside it says why the offered branch or route is not taken.
+func (k *Known) merge(held knownEntry, offered *message.Identity) (knownEntry, error) {
+	if held.identity == nil {
+		return knownEntry{offered, routePair(offered), 0}, nil
 	}
-	standing, err := message.Compare(held.Sighting(), offered.Sighting())
+	standing, err := message.Compare(held.identity.Sighting(), offered.Sighting())
 	if err != nil {
 		return held, err
 	}
+	next := held
 	switch standing {
 	case message.Wins:
-		// Routes of the losing branch are void.
-		return offered, nil
+		// Routes of the losing branch are void, and so is their order.
+		return knownEntry{offered, routePair(offered), held.revision}, nil
 	case message.Loses, message.Older:
-		return held, fmt.Errorf("store: learn %s: %w", held.Address().Short(), message.Stale)
+		return held, fmt.Errorf("store: learn %s: %w", offered.Address().Short(), message.Stale)
+	case message.Newer:
+		next.identity = &message.Identity{Chain: offered.Chain, Route: k.stillGood(offered.Chain, held.identity.Route), FirstSeen: offered.FirstSeen}
 	}
-	next := &message.Identity{Chain: offered.Chain, Route: held.Route, FirstSeen: offered.FirstSeen}
 	if offered.Route == nil {
-		if standing == message.Same {
-			return held, nil
-		}
-		// The new card may have removed the device that signed the route.
-		if held.Route != nil {
-			if _, err := message.OpenRoute(k.verifier, next.Chain, held.Route.Signed); err != nil {
-				next.Route = nil
-			}
-		}
 		return next, nil
 	}
-	if held.Route != nil {
-		switch order := offered.Route.Pair.Compare(held.Route.Pair); {
-		case order < 0:
-			return held, fmt.Errorf("store: learn %s: route: %w", held.Address().Short(), message.Stale)
-		case order == 0 && offered.Route.ID != held.Route.ID:
-			return held, fmt.Errorf("store: learn %s: route: %w", held.Address().Short(), message.Conflict)
-		case order == 0 && standing == message.Same:
-			return held, nil
-		}
+	order := offered.Route.Pair.Compare(held.highest)
+	var last message.ID
+	if held.identity.Route != nil {
+		last = held.identity.Route.ID
 	}
-	next.Route = offered.Route
+	switch {
+	case order == 0 && offered.Route.ID == last:
+		return next, nil
+	case order < 0, order == 0 && last.IsZero() && held.highest != message.Pair{}:
+		// Of a void route nothing is left but its number, which stays used.
+		return next, fmt.Errorf("store: learn %s: route: %w", offered.Address().Short(), message.Stale)
+	case order == 0 && !last.IsZero():
+		return next, fmt.Errorf("store: learn %s: route: %w", offered.Address().Short(), message.Conflict)
+	}
+	next.identity = &message.Identity{Chain: offered.Chain, Route: offered.Route, FirstSeen: offered.FirstSeen}
+	next.highest = offered.Route.Pair
 	return next, nil
 }
 
-// record is what the store keeps of i.
-func record(i *message.Identity, revision uint64, now time.Time) *IdentityRecord {
+// routePair is the pair of an identity's route, zero without one.
+func routePair(i *message.Identity) message.Pair {
+	if i.Route == nil {
+		return message.Pair{}
+	}
+	return i.Route.Pair
+}
+
+// stillGood is the held route, if a newer card has not removed the device that
+// signed it.
+func (k *Known) stillGood(chain *message.Chain, held *message.Route) *message.Route {
+	if held == nil {
+		return nil
+	}
+	route, err := message.OpenRoute(k.verifier, chain, held.Signed)
+	if err != nil {
+		return nil
+	}
+	return route
+}
+
+// record is what the store keeps of e.
+func record(e knownEntry, now time.Time) *IdentityRecord {
+	i := e.identity
 	r := &IdentityRecord{
-		Address: i.Address(), Cards: i.Chain.Signed(0), FirstSeen: i.FirstSeen, Pair: i.Pair(), Updated: now, Revision: revision,
+		Address: i.Address(), Cards: i.Chain.Signed(0), FirstSeen: i.FirstSeen, Pair: e.highest, Updated: now, Revision: e.revision,
 	}
 	if i.Route != nil {
 		r.Route, r.RouteID, r.Expires = i.Route.Signed, i.Route.ID, i.Route.Expires
