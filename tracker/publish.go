@@ -1,0 +1,337 @@
+package tracker
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"airdispatch/message"
+	"airdispatch/store"
+	wirev1 "airdispatch/wire/airdispatch/v1"
+)
+
+// Bounds of a publish call.
+const (
+	// maxPublications is the most in one call.
+	maxPublications = 64
+	// maxBundle bounds the statements of one identity, so that an answer with
+	// a subject and all its servers fits message.MaxAnswer.
+	maxBundle = 512 << 10
+	// publishers is how many publications of one call are worked on at once:
+	// enough that their commits share one fsync.
+	publishers = 32
+)
+
+// Publish offers cards and routes to be kept. Every publication has a result
+// of its own: a receipt, or a refusal. The publications about one address are
+// taken in their order.
+func (s *Server) Publish(ctx context.Context, r *wirev1.PublishRequest) (*wirev1.PublishResponse, error) {
+	n := len(r.GetPublications())
+	if n < 1 || n > maxPublications {
+		return nil, fmt.Errorf("tracker: publish: %d publications, 1 to %d: %w", n, maxPublications, message.Invalid)
+	}
+	if !s.limiters.publishFrom(peer(ctx), n) {
+		return nil, fmt.Errorf("tracker: publish: from one network: %w", message.RateLimited)
+	}
+	now := time.Now()
+	results := make([]*wirev1.PublishResult, n)
+	servers := newLearned(s)
+	var workers sync.WaitGroup
+	slots := make(chan struct{}, publishers)
+	for _, lane := range lanes(r.GetPublications()) {
+		slots <- struct{}{}
+		workers.Go(func() {
+			defer func() { <-slots }()
+			for _, at := range lane {
+				signed, err := s.publish(ctx, r.GetPublications()[at], servers, now)
+				if err != nil {
+					s.log.DebugContext(ctx, "publication refused", "error", err)
+				}
+				results[at] = &wirev1.PublishResult{Receipt: signed, Refusal: message.Refusal(err, now)}
+			}
+		})
+	}
+	workers.Wait()
+	return &wirev1.PublishResponse{Results: results}, nil
+}
+
+// lanes are the indexes of publications, those about one address in one lane.
+func lanes(ps []*wirev1.Publication) [][]int {
+	var out [][]int
+	lane := make(map[message.Address]int)
+	for at, p := range ps {
+		a, err := message.IdentityAddress(p.GetSubject())
+		if err != nil {
+			a = message.Address{}
+		}
+		n, ok := lane[a]
+		if !ok {
+			n = len(out)
+			lane[a], out = n, append(out, nil)
+		}
+		out[n] = append(out[n], at)
+	}
+	return out
+}
+
+// publish takes in one publication and returns its receipt. Nothing is kept
+// before the subject is verified and served here; of the servers that came
+// along, only those that its route names are looked at.
+func (s *Server) publish(ctx context.Context, p *wirev1.Publication, servers *learned, now time.Time) (*wirev1.Signed, error) {
+	a, err := message.IdentityAddress(p.GetSubject())
+	if err != nil {
+		return nil, err
+	}
+	if a == s.address {
+		return nil, fmt.Errorf("tracker: publish: the tracker itself: %w", message.Denied)
+	}
+	if !s.limiters.publishOf(a) {
+		return nil, fmt.Errorf("tracker: publish %s: %w", a.Short(), message.RateLimited)
+	}
+	if len(p.GetServers()) > message.MaxServices {
+		return nil, fmt.Errorf("tracker: publish %s: %d servers: %w", a.Short(), len(p.GetServers()), message.Invalid)
+	}
+	// First-seen times are a tracker's own; a publisher has no say in them.
+	w := &wirev1.Identity{Cards: p.GetSubject().GetCards(), Route: p.GetSubject().GetRoute()}
+	i, held, err := s.open(ctx, a, w)
+	if err != nil {
+		return nil, err
+	}
+	if err := timely(i, now); err != nil {
+		return nil, err
+	}
+	if err := s.admit(ctx, i); err != nil {
+		return nil, err
+	}
+	if err := s.tickets(ctx, i, p.GetServers(), servers, now); err != nil {
+		return nil, err
+	}
+	if !held {
+		if _, err := s.known.Learn(ctx, w, now); err != nil {
+			return nil, err
+		}
+		s.changed(a)
+	}
+	id := i.Chain.Head().ID
+	if i.Route != nil {
+		id = i.Route.ID
+	}
+	return s.receipt(ctx, id, now)
+}
+
+// open verifies a bundle about a, and reports whether all of it is held.
+func (s *Server) open(ctx context.Context, a message.Address, w *wirev1.Identity) (*message.Identity, bool, error) {
+	if size(w) > maxBundle {
+		return nil, false, fmt.Errorf("tracker: publish %s: bundle: %w", a.Short(), message.TooLarge)
+	}
+	held, err := s.known.Identity(ctx, a)
+	if err != nil && !absent(err) {
+		return nil, false, err
+	}
+	var chain *message.Chain
+	if held != nil {
+		if same(held, w) {
+			return held, true, nil
+		}
+		chain = held.Chain
+	}
+	i, err := message.OpenIdentity(s.c.Verifier, w, chain)
+	if err != nil {
+		return nil, false, err
+	}
+	if size(i.Wire()) > maxBundle {
+		return nil, false, fmt.Errorf("tracker: publish %s: chain: %w", a.Short(), message.TooLarge)
+	}
+	return i, false, nil
+}
+
+// changed drops what was made of the former state of a.
+func (s *Server) changed(a message.Address) {
+	s.answers.drop(addressMark(a))
+	s.callers.Forget(a)
+}
+
+// timely refuses statements from the future, and a route that is over.
+func timely(i *message.Identity, now time.Time) error {
+	for n := range i.Chain.Len() {
+		card, _ := i.Chain.At(uint64(n))
+		if err := message.NotAhead(card.Time, now); err != nil {
+			return err
+		}
+	}
+	if i.Route == nil {
+		return nil
+	}
+	if i.Route.Expired(now) {
+		return fmt.Errorf("tracker: publish %s: route: %w", i.Address().Short(), message.Expired)
+	}
+	for _, service := range i.Route.Services {
+		if err := message.NotAhead(service.Ticket.Time, now); err != nil {
+			return err
+		}
+	}
+	return message.NotAhead(i.Route.Time, now)
+}
+
+// tickets checks that every server in the route of i hosts i, after it has
+// taken in those servers that came along.
+func (s *Server) tickets(ctx context.Context, i *message.Identity, came []*wirev1.Identity, l *learned, now time.Time) error {
+	if i.Route == nil || len(i.Route.Services) == 0 {
+		return nil
+	}
+	servers := make(map[message.Address]*message.Identity)
+	for _, service := range i.Route.Services {
+		if err := s.admitServer(ctx, i, service.Server); err != nil {
+			return err
+		}
+		if err := l.learn(ctx, service.Server, came, now); err != nil {
+			return err
+		}
+		server, err := s.known.Identity(ctx, service.Server)
+		switch {
+		case absent(err):
+			return message.Need(service.Server)
+		case err != nil:
+			return err
+		}
+		servers[service.Server] = server
+	}
+	return i.VerifyTickets(s.c.Verifier, servers, now)
+}
+
+// admitServer refuses, with message.Denied, a server that the operator refused
+// and, at a private tracker, one that is not on the list, unless the user is.
+func (s *Server) admitServer(ctx context.Context, user *message.Identity, server message.Address) error {
+	listing, err := s.c.Store.Listings.Listing(ctx, server)
+	if err != nil {
+		return err
+	}
+	if s.c.Private && listing == store.Unlisted {
+		// A user on the list may live anywhere; others only on listed servers.
+		listing, err = s.c.Store.Listings.Listing(ctx, user.Address())
+		if err != nil {
+			return err
+		}
+	} else if listing == store.Unlisted {
+		listing = store.Allowed
+	}
+	if listing != store.Allowed {
+		return fmt.Errorf("tracker: server %s is not served here: %w", server.Short(), message.Denied)
+	}
+	return nil
+}
+
+// same reports whether w brings nothing beyond what is held: the cards that w
+// ends with are the newest, and its route is the route. Held statements were
+// verified, so equal bytes need no second look.
+func same(held *message.Identity, w *wirev1.Identity) bool {
+	if (held.Route == nil) != (w.GetRoute() == nil) || (held.Route != nil && !equal(held.Route.Signed, w.GetRoute())) {
+		return false
+	}
+	cards := w.GetCards()
+	if len(cards) > held.Chain.Len() {
+		return false
+	}
+	for n, mine := range held.Chain.Signed(held.Chain.Len() - len(cards)) {
+		if !equal(mine, cards[n]) {
+			return false
+		}
+	}
+	return true
+}
+
+// equal reports whether two statements are the same bytes.
+func equal(a, b *wirev1.Signed) bool {
+	return bytes.Equal(a.GetBody(), b.GetBody()) && bytes.Equal(a.GetKey(), b.GetKey()) && bytes.Equal(a.GetSignature(), b.GetSignature())
+}
+
+// size is the number of bytes of an identity's statements.
+func size(w *wirev1.Identity) int {
+	n := len(w.GetRoute().GetBody())
+	for _, c := range w.GetCards() {
+		n += len(c.GetBody())
+	}
+	return n
+}
+
+// learned takes in the servers that come with publications: the same few come
+// with all of them, and are verified once in a call.
+type learned struct {
+	s *Server
+	// mu guards done.
+	mu   sync.Mutex
+	done map[message.Address]*serverOnce
+}
+
+// serverOnce is one server and what became of its bundle.
+type serverOnce struct {
+	// mu is held while the bundle is worked on, and guards tried.
+	mu    sync.Mutex
+	tried []*wirev1.Identity
+}
+
+func newLearned(s *Server) *learned {
+	return &learned{s: s, done: make(map[message.Address]*serverOnce)}
+}
+
+// learn takes in what came about server a. That the tracker holds a newer
+// state of the server is no fault of the publisher.
+func (l *learned) learn(ctx context.Context, a message.Address, came []*wirev1.Identity, now time.Time) error {
+	l.mu.Lock()
+	o, ok := l.done[a]
+	if !ok {
+		o = &serverOnce{}
+		l.done[a] = o
+	}
+	l.mu.Unlock()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, w := range came {
+		about, err := message.IdentityAddress(w)
+		if err != nil {
+			return err
+		}
+		if about != a || slices.ContainsFunc(o.tried, func(t *wirev1.Identity) bool { return sameBundle(t, w) }) {
+			continue
+		}
+		if err := l.s.learnServer(ctx, a, w, now); err != nil {
+			return err
+		}
+		o.tried = append(o.tried, w)
+	}
+	return nil
+}
+
+// learnServer verifies and keeps a server's bundle.
+func (s *Server) learnServer(ctx context.Context, a message.Address, w *wirev1.Identity, now time.Time) error {
+	w = &wirev1.Identity{Cards: w.GetCards(), Route: w.GetRoute()}
+	i, held, err := s.open(ctx, a, w)
+	if err != nil || held {
+		return err
+	}
+	if i.Chain.Head().Role != message.RoleServer {
+		return fmt.Errorf("tracker: publish: %s is no server: %w", a.Short(), message.Invalid)
+	}
+	if i.Route != nil {
+		if err := message.NotAhead(i.Route.Time, now); err != nil {
+			return err
+		}
+	}
+	_, err = s.known.Learn(ctx, w, now)
+	if errors.Is(err, message.Stale) || errors.Is(err, message.Conflict) {
+		return nil
+	}
+	if err == nil {
+		s.changed(a)
+	}
+	return err
+}
+
+// sameBundle reports whether two bundles are the same statements.
+func sameBundle(a, b *wirev1.Identity) bool {
+	return equal(a.GetRoute(), b.GetRoute()) && slices.EqualFunc(a.GetCards(), b.GetCards(), equal)
+}
