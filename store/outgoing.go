@@ -46,7 +46,7 @@ type Submission struct {
 // submitted.
 type Outgoing interface {
 	// Submit keeps a version, in one transaction with an alert task for each
-	// recipient but the author (TaskAlert; an older one of the same message and
+	// recipient, the author included where it is one (TaskAlert; an older one of the same message and
 	// recipient is replaced and starts anew), the blobs' references and the
 	// quota. A tombstone erases slots, payloads and blob references of all
 	// versions and keeps the heads. The same head again is taken in again. Many
