@@ -16,7 +16,7 @@ const addressPrefix = "ad"
 // AddressSize is the length of an address on the wire: a version byte and the
 // first 25 bytes of the genesis card's id. 200 bits leave 2^100 against an
 // owner who looks for two genesis cards with one address, and 2^200 against
-// everybody else.
+// everybody else (docs/protocol.md §4.1).
 const AddressSize = 26
 
 // addressVersion is the only version there is.

@@ -93,7 +93,8 @@ func SignAnswer(a Answer, key crypto.SigningKey) (*wirev1.Signed, error) {
 	return sign(kindAnswer, w, key)
 }
 
-// OpenAnswer verifies an answer to q by the tracker of this chain. Errors:
+// OpenAnswer verifies an answer to q by the tracker of this chain, in the order
+// of docs/protocol.md §6.4. Errors:
 // Invalid, TooLarge, BadSignature, Denied (a closed tracker), Clock (ahead),
 // Expired (older than AnswerLife).
 func OpenAnswer(v crypto.Verifier, tracker *Chain, s *wirev1.Signed, q Query, now time.Time) (*Answer, error) {

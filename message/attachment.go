@@ -18,7 +18,7 @@ func NewAttachment(name, mediaType string, rand io.Reader) (Attachment, error) {
 
 // PayloadKey is the key that the attachment's blob is sealed with: derived
 // from Key in the context Hash("attachment"), so that the key of an attachment
-// opens nothing else. One key, one blob.
+// opens nothing else. One key, one blob (docs/protocol.md §7.7).
 func (a Attachment) PayloadKey() (crypto.PayloadKey, error) {
 	key, err := crypto.ContentKeyFromBytes(a.Key)
 	if err != nil {

@@ -15,7 +15,7 @@ type Chain struct {
 
 // OpenChain verifies a chain from its genesis card on: every card names the
 // one before it and is signed by a rotation key of that one; the genesis card
-// is signed by one of its own. Errors: Invalid, TooLarge, BadSignature.
+// is signed by one of its own (docs/protocol.md §5.2). Errors: Invalid, TooLarge, BadSignature.
 func OpenChain(v crypto.Verifier, signed []*wirev1.Signed) (*Chain, error) {
 	return extend(v, nil, nil, signed)
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // The common vocabulary of component types. Everything else belongs to
-// applications and passes through untouched.
+// applications and passes through untouched (docs/protocol.md §7.8).
 const (
 	// TypeSubject: one line of UTF-8 text.
 	TypeSubject = "airdispatch/subject"

@@ -83,7 +83,8 @@ func beats(x, y *Card, later int64) bool {
 
 // Disagree reports whether two trackers stand on different branches of one
 // address. A client then refuses to encrypt to the address until a person
-// accepts. An earlier state of the same branch is merely stale.
+// accepts (docs/protocol.md §5.4). An earlier state of the same branch is merely
+// stale.
 func Disagree(a, b Sighting) bool {
 	at := forkPoint(a.Chain, b.Chain)
 	return at < a.Chain.Len() && at < b.Chain.Len()

@@ -190,7 +190,8 @@ func OpenHead(v crypto.Verifier, author *Chain, s *wirev1.Signed) (*Head, error)
 	return c.Verify(v, author)
 }
 
-// ParseHead reads a head strictly, without believing it. Errors: Invalid,
+// ParseHead reads a head strictly, without believing it (docs/protocol.md §7.1).
+// Errors: Invalid,
 // TooLarge, Unsupported (a payload suite that is not known here).
 func ParseHead(s *wirev1.Signed) (HeadClaim, error) {
 	var w wirev1.Head
@@ -364,7 +365,7 @@ func (h *Head) CheckFirst() error {
 // CheckNext refuses, with Conflict, Contract, Recalled or Invalid, a next
 // version that may not follow h. What is fixed by version 1 (recipients,
 // audience, contract, expiry, name) cannot change. A name may be used again
-// after a tombstone.
+// after a tombstone (docs/protocol.md §7.2).
 func (h *Head) CheckNext(next *Head) error {
 	switch {
 	case next.From != h.From || next.MID != h.MID:

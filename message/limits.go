@@ -3,7 +3,7 @@ package message
 import "time"
 
 // Sizes that a reader checks before it parses, in bytes unless they say
-// otherwise (docs/protocol.md, "Limits").
+// otherwise (docs/protocol.md §8.1).
 const (
 	MaxCard    = 16 << 10
 	MaxRoute   = 8 << 10

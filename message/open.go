@@ -15,7 +15,7 @@ type Letter struct {
 	Classical bool
 }
 
-// Open decrypts and reads one version. The head was verified before (only then
+// Open decrypts and reads one version, in the order of docs/protocol.md §7.9. The head was verified before (only then
 // does a Head exist); the slot is proved by the head's commitment, which is
 // checked before anything is decrypted, so that one ciphertext cannot show two
 // readers two texts. slot and boxes are not looked at for a public message. A
@@ -25,6 +25,11 @@ type Letter struct {
 func Open(h *Head, slot *wirev1.Slot, boxes []crypto.BoxKey, payload []byte) (*Letter, error) {
 	if h.Tombstone() {
 		return &Letter{Head: h}, nil
+	}
+	if h.Suite != crypto.SuiteNone {
+		if err := h.checkReader(slot); err != nil {
+			return nil, err
+		}
 	}
 	if err := h.CheckPayload(payload); err != nil {
 		return nil, err
@@ -55,19 +60,24 @@ func Open(h *Head, slot *wirev1.Slot, boxes []crypto.BoxKey, payload []byte) (*L
 	return &Letter{Head: h, Content: c, Classical: kind == crypto.BoxNaCl}, nil
 }
 
-// unseal finds the private key for the slot and checks the commitment.
-func (h *Head) unseal(slot *wirev1.Slot, boxes []crypto.BoxKey) (crypto.PayloadKey, crypto.BoxKind, error) {
+// checkReader refuses what cannot be a slot of this head. Whoever can open a
+// message could seal its key to somebody else and send it on, as if the author
+// had meant that reader.
+func (h *Head) checkReader(slot *wirev1.Slot) error {
 	if slot == nil {
-		return crypto.PayloadKey{}, 0, refuse(Invalid, "open: no slot")
+		return refuse(Invalid, "open: no slot")
 	}
 	if err := CheckSlot(slot); err != nil {
-		return crypto.PayloadKey{}, 0, err
+		return err
 	}
-	// Whoever can open a message could seal its key to somebody else and send
-	// it on, as if the author had meant that reader.
 	if a, err := AddressFromBytes(slot.GetAddress()); err != nil || !h.Reader(a) {
-		return crypto.PayloadKey{}, 0, refuse(Invalid, "open: a slot for somebody who is no reader")
+		return refuse(Invalid, "open: a slot for somebody who is no reader")
 	}
+	return nil
+}
+
+// unseal finds the private key for the slot and checks the commitment.
+func (h *Head) unseal(slot *wirev1.Slot, boxes []crypto.BoxKey) (crypto.PayloadKey, crypto.BoxKind, error) {
 	ctx := h.context()
 	for _, b := range boxes {
 		if id := b.Public().ID(); string(id[:]) != string(slot.GetBox()) {

@@ -41,7 +41,8 @@ func (r Reference) String() string {
 	return r.URL + "#" + r.Address.String()
 }
 
-// Target is what a person may write where an address or a message is meant.
+// Target is what a person may write where an address or a message is meant
+// (docs/protocol.md §4.3).
 // Exactly one of Address and UserName is set.
 //
 //	ad1…                  an address

@@ -40,7 +40,8 @@ type Service struct {
 }
 
 // Pair orders the routes of one address: by card first, so that a thief who
-// publishes the highest route number is beaten by the recovery card.
+// publishes the highest route number is beaten by the recovery card
+// (docs/protocol.md §6.3).
 type Pair struct {
 	Card, Route uint64
 }
@@ -127,7 +128,8 @@ func SignRoute(r Route, chain *Chain, key crypto.SigningKey) (*Route, error) {
 	return OpenRoute(crypto.Single{}, chain, s)
 }
 
-// OpenRoute verifies a route against its owner's chain. Errors: Invalid,
+// OpenRoute verifies a route against its owner's chain (docs/protocol.md §6.1).
+// Errors: Invalid,
 // TooLarge, BadSignature, NeedBundle where the chain lacks the card.
 func OpenRoute(v crypto.Verifier, chain *Chain, s *wirev1.Signed) (*Route, error) {
 	var w wirev1.Route

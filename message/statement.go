@@ -12,7 +12,7 @@ import (
 
 // The closed list of statement kinds. A kind is never read from the wire: the
 // verifier passes the one that it expects, so a signature made for one purpose
-// is worth nothing for another (docs/protocol.md, "Statements").
+// is worth nothing for another (docs/protocol.md §2.1).
 const (
 	kindCard    = "card"
 	kindRoute   = "route"
@@ -48,7 +48,8 @@ type parsed struct {
 	check crypto.Check
 }
 
-// parse bounds, reads and shapes a statement without believing it.
+// parse bounds, reads and shapes a statement without believing it, in the order
+// of docs/protocol.md §2.3.
 func parse(kind string, s *wirev1.Signed, limit int, into proto.Message) (parsed, error) {
 	if s == nil || len(s.GetBody()) == 0 {
 		return parsed{}, refuse(Invalid, "%s: missing", kind)
