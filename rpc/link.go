@@ -1,0 +1,144 @@
+package rpc
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"airdispatch/crypto"
+	"airdispatch/message"
+)
+
+const (
+	// keptLinks bounds the hosts to which connections are kept.
+	keptLinks = 512
+	// linkIdle is how long an unused connection is kept: as long as servers do.
+	linkIdle = 90 * time.Second
+	// linkPing is the silence on a connection after which it is probed, so that
+	// one that died unnoticed is found before HeartbeatPatience is over.
+	linkPing = 30 * time.Second
+	// pingPatience is how long the answer to a probe may take.
+	pingPatience = 15 * time.Second
+	// writeStall is how long a peer may refuse to take a single byte.
+	writeStall = 60 * time.Second
+	// maxAnswerHeader bounds the headers of an answer, in bytes.
+	maxAnswerHeader = 64 << 10
+	// unreachable is how long a host that could not be reached is tried last.
+	unreachable = 30 * time.Second
+)
+
+// linkKey is a host together with what it must prove: connections that were made
+// under another proof are other connections.
+type linkKey struct {
+	origin string // host:port
+	pin    [32]byte
+}
+
+// link is the connections to one host under one proof.
+type link struct {
+	origin    string
+	transport *http.Transport
+	downUntil atomic.Int64 // unix nanoseconds
+}
+
+// linkTo returns the link for key, from those that are kept.
+func (c *Client) linkTo(key linkKey) *link {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if l, ok := c.links.find(key); ok {
+		return l
+	}
+	l := &link{origin: key.origin, transport: c.transport(c.proof(key.pin))}
+	c.links.put(key, l)
+	return l
+}
+
+// proof is the TLS configuration for a host: its pin and nothing else, or where
+// it has none the roots.
+func (c *Client) proof(pin [32]byte) *tls.Config {
+	config := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: c.config.Roots}
+	if pin != [32]byte{} {
+		config.InsecureSkipVerify = true // VerifyConnection takes its place
+		config.VerifyConnection = func(s tls.ConnectionState) error {
+			if len(s.PeerCertificates) == 0 || crypto.Pin(s.PeerCertificates[0]) != pin {
+				return fmt.Errorf("rpc: the certificate is not the one that the route pins: %w", message.BadSignature)
+			}
+			return nil
+		}
+	}
+	return config
+}
+
+// transport makes connections with the configured dialer under one proof. The
+// zero Proxy is what keeps the environment's proxy out.
+func (c *Client) transport(proof *tls.Config) *http.Transport {
+	dial := c.config.Dial
+	return &http.Transport{
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+			defer cancel()
+			return dial(ctx, network, address)
+		},
+		TLSClientConfig:        proof,
+		TLSHandshakeTimeout:    dialTimeout,
+		ForceAttemptHTTP2:      true,
+		DisableCompression:     true,
+		MaxIdleConnsPerHost:    4,
+		IdleConnTimeout:        linkIdle,
+		ResponseHeaderTimeout:  HeartbeatPatience,
+		MaxResponseHeaderBytes: maxAnswerHeader,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: linkPing, PingTimeout: pingPatience, WriteByteTimeout: writeStall},
+	}
+}
+
+// send makes one exchange. It goes to the transport itself, not through an
+// http.Client, so there is nothing that could follow redirects or keep cookies.
+func (l *link) send(req *http.Request) (*http.Response, error) {
+	out := req.Clone(req.Context())
+	out.URL.Scheme, out.URL.Host, out.Host = "https", l.origin, ""
+	res, err := l.transport.RoundTrip(out)
+	if err != nil && req.Context().Err() == nil {
+		l.downUntil.Store(time.Now().Add(unreachable).UnixNano())
+	}
+	return res, err
+}
+
+// up reports whether the host was not found unreachable just now.
+func (l *link) up(now time.Time) bool { return l.downUntil.Load() <= now.UnixNano() }
+
+// originOf is the host and port of https://host[:port], in the one spelling by
+// which origins are compared.
+func originOf(rawURL string) (string, error) {
+	if err := message.CheckHostURL(rawURL); err != nil {
+		return "", fmt.Errorf("rpc: %w", err)
+	}
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return "", fmt.Errorf("rpc: host: %w", message.Invalid)
+	}
+	port := u.Port()
+	if port == "" {
+		port = "443"
+	}
+	return net.JoinHostPort(strings.ToLower(u.Hostname()), port), nil
+}
+
+// checkRoots verifies a chain that was taken without a check, as the TLS client
+// would have done.
+func (c *Client) checkRoots(host string, chain []*x509.Certificate) error {
+	options := x509.VerifyOptions{Roots: c.config.Roots, DNSName: host, Intermediates: x509.NewCertPool()}
+	for _, ca := range chain[1:] {
+		options.Intermediates.AddCert(ca)
+	}
+	if _, err := chain[0].Verify(options); err != nil {
+		return fmt.Errorf("rpc: certificate of %s: %w: %v", host, message.BadSignature, err)
+	}
+	return nil
+}
