@@ -372,15 +372,29 @@ func (h *Head) CheckNext(next *Head) error {
 		return refuse(Invalid, "next version: of another message")
 	case next.Version != h.Version+1 || next.Prev != h.ID:
 		return refuse(Conflict, "next version: version %d does not follow version %d", next.Version, h.Version)
-	case h.Tombstone() && (h.Name == "" || next.Tombstone()):
-		return refuse(Recalled, "next version")
+	}
+	if err := h.follow(next.Tombstone()); err != nil {
+		return err
+	}
+	switch {
 	case next.Audience != h.Audience || next.Name != h.Name || !slices.Equal(next.To, h.To):
 		return refuse(Invalid, "next version: audience and recipients are fixed by the first version")
 	case h.Tombstone():
 		return nil
 	case next.Terms != h.Terms || !next.Expires.Equal(h.Expires):
 		return refuse(Invalid, "next version: contract and expiry are fixed by the first version")
-	case h.Terms == Final && !next.Tombstone():
+	}
+	return nil
+}
+
+// follow refuses what the state of h rules out, whatever the next version says:
+// anything after a recall, but for new content under a name; and a second
+// content version of a final message.
+func (h *Head) follow(tombstone bool) error {
+	switch {
+	case h.Tombstone() && (h.Name == "" || tombstone):
+		return refuse(Recalled, "next version")
+	case !h.Tombstone() && h.Terms == Final && !tombstone:
 		return refuse(Contract, "next version: a final message has one version")
 	}
 	return nil

@@ -95,6 +95,9 @@ func (d *Draft) binding() (*wirev1.Binding, error) {
 		b.To = append(b.To, r.Address().Bytes())
 	}
 	if p := d.Prev; p != nil {
+		if err := p.follow(d.Content == nil); err != nil {
+			return nil, err
+		}
 		b.Mid, b.Version, b.Prev, b.Audience, b.Name = p.MID.Bytes(), p.Version+1, p.ID[:], wirev1.Audience(p.Audience), p.Name
 		b.To = nil
 		for _, a := range p.To {
