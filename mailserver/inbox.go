@@ -1,0 +1,136 @@
+package mailserver
+
+import (
+	"context"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"airdispatch/message"
+	"airdispatch/store"
+	wirev1 "airdispatch/wire/airdispatch/v1"
+)
+
+const (
+	maxInbox     = 1000
+	defaultInbox = 100
+)
+
+// after is the place that a cursor means: zero where it comes from another
+// epoch, before a restore.
+func after(c *wirev1.Cursor, now store.Place) uint64 {
+	if c.GetEpoch() != now.Epoch {
+		return 0
+	}
+	return c.GetSeq()
+}
+
+// cursor is a place as it travels.
+func cursor(epoch, seq uint64) *wirev1.Cursor { return &wirev1.Cursor{Epoch: epoch, Seq: seq} }
+
+// pageSize is the number of items that a caller asked for, within bounds.
+func pageSize(asked uint32, standard, most int) (int, error) {
+	if asked == 0 {
+		return standard, nil
+	}
+	if int64(asked) > int64(most) {
+		return 0, fmt.Errorf("mailserver: a page of %d, at most %d: %w", asked, most, message.Invalid)
+	}
+	return int(asked), nil
+}
+
+// Inbox lists what changed since a cursor, with the senders' bundles. A page
+// ends early where it would grow too large for one answer.
+func (s *Server) Inbox(ctx context.Context, req *wirev1.InboxRequest) (*wirev1.InboxResponse, error) {
+	owner, err := s.owner(ctx)
+	if err != nil {
+		return nil, err
+	}
+	limit, err := pageSize(req.GetLimit(), defaultInbox, maxInbox)
+	if err != nil {
+		return nil, err
+	}
+	place, err := s.c.Store.Log.Place(ctx)
+	if err != nil {
+		return nil, err
+	}
+	seq := after(req.GetAfter(), place)
+	entries, more, err := s.c.Store.Incoming.Entries(ctx, owner, seq, limit)
+	if err != nil {
+		return nil, err
+	}
+	resp := &wirev1.InboxResponse{More: more}
+	var senders []message.Address
+	size := 0
+	for _, e := range entries {
+		w := wireEntry(e)
+		if size += proto.Size(w); size > answerBudget-identityBudget && len(resp.Entries) > 0 {
+			resp.More = true
+			break
+		}
+		resp.Entries, seq = append(resp.Entries, w), e.Seq
+		if e.Head != nil {
+			senders = append(senders, e.Ref.From)
+		}
+	}
+	resp.Next = cursor(place.Epoch, seq)
+	resp.Identities = s.bundles(ctx, senders)
+	return resp, nil
+}
+
+// wireEntry is an entry as it travels.
+func wireEntry(e store.Entry) *wirev1.Entry {
+	w := &wirev1.Entry{
+		Seq: e.Seq, Head: e.Head, Slot: e.Slot, Folder: wirev1.Folder(e.Folder), Read: e.Read, Deleted: e.Deleted,
+	}
+	if e.Notice != nil {
+		w.Notice = &wirev1.Notice{
+			Mid: e.Notice.MID.Bytes(), Version: e.Notice.Version, To: e.Notice.To.Bytes(),
+			Reason: wirev1.Reason(e.Notice.Reason), Time: e.Notice.Time.UnixMilli(),
+		}
+		return w
+	}
+	w.From, w.Mid = e.Ref.From.Bytes(), e.Ref.MID.Bytes()
+	if !e.Arrived.IsZero() {
+		w.Arrived = e.Arrived.UnixMilli()
+	}
+	return w
+}
+
+// bundles are the identities of some addresses, each once, as far as they are
+// known and fit. Who gets fewer than he needs looks the others up.
+func (s *Server) bundles(ctx context.Context, of []message.Address) []*wirev1.Identity {
+	var out []*wirev1.Identity
+	seen := make(map[message.Address]bool)
+	size := 0
+	for _, a := range of {
+		if seen[a] {
+			continue
+		}
+		seen[a] = true
+		w := s.bundleOf(ctx, a)
+		if w == nil {
+			continue
+		}
+		if size += proto.Size(w); size > identityBudget {
+			break
+		}
+		out = append(out, w)
+	}
+	return out
+}
+
+// bundleOf is what is known of a, to pass on; nil where that is nothing. When
+// this server first saw the cards is no answer of a tracker, and stays here.
+func (s *Server) bundleOf(ctx context.Context, a message.Address) *wirev1.Identity {
+	i := s.c.Identity()
+	if a != s.address {
+		var err error
+		if i, err = s.c.Known.Identity(ctx, a); err != nil {
+			return nil
+		}
+	}
+	w := i.Wire()
+	w.FirstSeen = nil
+	return w
+}
