@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -53,6 +54,10 @@ func (c *Callers) Caller(ctx context.Context, header string, chains Chains) (mes
 	if len(header) > maxHeader {
 		return message.Address{}, fmt.Errorf("rpc: caller: header of %d bytes: %w", len(header), message.TooLarge)
 	}
+	if strings.ContainsAny(header, "\r\n") {
+		// Base64 skips them, and one Access would have any number of spellings.
+		return message.Address{}, fmt.Errorf("rpc: caller: line break in header: %w", message.Invalid)
+	}
 	now, key := time.Now(), crypto.Sum([]byte(header))
 	if a, ok := c.known.find(key); ok {
 		if now.After(a.Expires.Add(message.AccessSlack)) || now.Before(a.Time.Add(-message.AccessSlack)) {
@@ -88,6 +93,27 @@ func (c *Callers) Caller(ctx context.Context, header string, chains Chains) (mes
 func (c *Callers) Forget(a message.Address) {
 	c.changes.Add(1)
 	c.known.forget(func(k *message.Access) bool { return k.From == a })
+}
+
+// Remote is where the call that a Connect handler's ctx belongs to comes from: an
+// IPv4 address or an IPv6 /64, which is what limits for strangers are counted by.
+// Not valid where the connection has no IP address. Behind a proxy it is the
+// proxy's.
+func Remote(ctx context.Context) netip.Prefix {
+	info, ok := connect.CallInfoForHandlerContext(ctx)
+	if !ok {
+		return netip.Prefix{}
+	}
+	return RemoteHost(info.Peer().Addr)
+}
+
+// RemoteHost is the same for a plain handler, from a request's RemoteAddr.
+func RemoteHost(hostport string) netip.Prefix {
+	ap, err := netip.ParseAddrPort(hostport)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return hostOf(ap.Addr())
 }
 
 // Authorization is the header of the call that a Connect handler's ctx belongs

@@ -204,11 +204,22 @@ func (f *firstSight) certificates() []*x509.Certificate {
 	return f.chain
 }
 
+// maxBody is the body of a call: Connect reads a body that is over
+// message.MaxCall to its end before it says so, however long that is.
+const maxBody = message.MaxCall + 64<<10
+
 // doer makes a function the HTTP client of Connect.
 type doer func(*http.Request) (*http.Response, error)
 
-// Do makes one exchange.
-func (d doer) Do(req *http.Request) (*http.Response, error) { return d(req) }
+// Do makes one exchange. The answer to a unary call has a bounded body; streams
+// are bounded message by message.
+func (d doer) Do(req *http.Request) (*http.Response, error) {
+	res, err := d(req)
+	if err == nil && !isStream(req) {
+		res.Body = http.MaxBytesReader(nil, res.Body, maxBody)
+	}
+	return res, err
+}
 
 // carrying is what holds for every call that is made: bounded, uncompressed.
 func carrying() []connect.ClientOption {

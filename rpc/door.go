@@ -50,7 +50,7 @@ func (d *door) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		host := hostOf(c.RemoteAddr())
+		host := RemoteHost(c.RemoteAddr().String())
 		if !d.enter(host) {
 			_ = c.Close() // nothing was said yet
 			continue
@@ -80,14 +80,10 @@ func (d *door) leave(host netip.Prefix) {
 	}
 }
 
-// hostOf is where a connection comes from: an IPv4 address or an IPv6 /64. It is
-// not valid for connections that have no IP address.
-func hostOf(a net.Addr) netip.Prefix {
-	t, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.Prefix{}
-	}
-	ip := t.AddrPort().Addr().Unmap().WithZone("")
+// hostOf is whom a connection is counted for: an IPv4 address or an IPv6 /64,
+// which is what one customer has.
+func hostOf(ip netip.Addr) netip.Prefix {
+	ip = ip.Unmap().WithZone("")
 	bits := 64
 	if ip.Is4() {
 		bits = 32
@@ -145,7 +141,7 @@ func (v *visitor) Close() error {
 	return v.Conn.Close()
 }
 
-// pace makes the body of r keep a minimum rate, and ends the sending side of
+// pace makes the body of r keep a minimum rate and a bounded size, and ends the sending side of
 // streams when the server drains. The returned function is for the request's end.
 func pace(w http.ResponseWriter, r *http.Request, draining context.Context) func() {
 	if r.Body == nil || r.Body == http.NoBody {
@@ -155,6 +151,9 @@ func pace(w http.ResponseWriter, r *http.Request, draining context.Context) func
 	p := &pacedBody{ReadCloser: r.Body, control: control, begun: time.Now(), stream: isStream(r), shared: r.ProtoMajor == 1}
 	r.Body = p
 	if !p.stream {
+		if isCall(r) {
+			r.Body = http.MaxBytesReader(w, p, maxBody)
+		}
 		return func() {}
 	}
 	stop := context.AfterFunc(draining, p.end)
@@ -166,6 +165,13 @@ func pace(w http.ResponseWriter, r *http.Request, draining context.Context) func
 func isStream(r *http.Request) bool {
 	t := r.Header.Get("Content-Type")
 	return strings.HasPrefix(t, "application/connect+") || strings.HasPrefix(t, "application/grpc")
+}
+
+// isCall reports whether a request is a unary call; what else is posted, or put,
+// is bounded by its handler.
+func isCall(r *http.Request) bool {
+	t := r.Header.Get("Content-Type")
+	return r.Method == http.MethodPost && (strings.HasPrefix(t, "application/proto") || strings.HasPrefix(t, "application/json"))
 }
 
 // pacedBody is a request body that must not be too slow.

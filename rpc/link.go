@@ -19,8 +19,9 @@ import (
 const (
 	// keptLinks bounds the hosts to which connections are kept.
 	keptLinks = 512
-	// linkIdle is how long an unused connection is kept: as long as servers do.
-	linkIdle = 90 * time.Second
+	// linkIdle is how long an unused connection is kept: less than servers do, so
+	// that a call is not begun on a connection that is being closed.
+	linkIdle = 60 * time.Second
 	// linkPing is the silence on a connection after which it is probed, so that
 	// one that died unnoticed is found before HeartbeatPatience is over.
 	linkPing = 30 * time.Second

@@ -201,8 +201,8 @@ func codeFromStatus(status int) message.Code {
 // peer said as *message.Refused, and everything else by what went wrong here.
 // ctx is the caller's own, without this room's deadline.
 func explain(ctx context.Context, what string, err error) error {
-	if err == nil || errors.Is(err, io.EOF) {
-		return err
+	if err == nil {
+		return nil
 	}
 	if _, ok := errors.AsType[*message.Refused](err); ok {
 		return err
