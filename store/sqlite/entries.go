@@ -1,0 +1,209 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+
+	"airdispatch/message"
+	"airdispatch/store"
+	wirev1 "airdispatch/wire/airdispatch/v1"
+)
+
+// The columns of messages and of notices, in one order, so that one query on
+// one snapshot reads both: a page that missed what was committed between two
+// queries would leave a gap behind the reader's cursor for ever.
+const (
+	entryColumns = `SELECT e.seq AS seq, f.address, e.mid, e.newest, e.arrived, e.folder, e.read, e.deleted, o.address, a.head, a.slot, NULL, 0
+		FROM `
+	entryJoins = ` e CROSS JOIN addresses f ON f.id = e.author CROSS JOIN addresses o ON o.id = e.origin
+		CROSS JOIN alerts a ON a.id = (e.id << 10) + e.newest`
+	noticeQuery = `SELECT n.seq, NULL, n.mid, n.version, n.time, n.folder, n.read, n.deleted, NULL, NULL, NULL, p.address, n.reason
+		FROM (SELECT * FROM notices WHERE owner = (SELECT id FROM addresses WHERE address = ?1) AND seq > ?2 ORDER BY seq LIMIT ?3) n
+		CROSS JOIN addresses p ON p.id = n.peer`
+	entriesQuery = entryColumns + `(SELECT * FROM entries WHERE owner = (SELECT id FROM addresses WHERE address = ?1)
+		AND seq > ?2 ORDER BY seq LIMIT ?3)` + entryJoins + " UNION ALL " + noticeQuery + " ORDER BY seq LIMIT ?3"
+	entryQuery = entryColumns + "entries" + entryJoins + ` WHERE e.owner = (SELECT id FROM addresses WHERE address = ?1)
+		AND e.author = (SELECT id FROM addresses WHERE address = ?2) AND e.mid = ?3`
+)
+
+// Entries reads a page of an inbox.
+func (d tables) Entries(ctx context.Context, owner message.Address, after uint64, limit int) ([]store.Entry, bool, error) {
+	limit = max(limit, 0)
+	out, err := d.entries(ctx, owner, entriesQuery, owner[:], after, limit+1)
+	if err != nil {
+		return nil, false, wrap("entries", err)
+	}
+	if len(out) > limit {
+		return out[:limit], true, nil
+	}
+	return out, false, nil
+}
+
+// Entry reads one message of an inbox.
+func (d tables) Entry(ctx context.Context, owner message.Address, ref message.Ref) (store.Entry, error) {
+	out, err := d.entries(ctx, owner, entryQuery, owner[:], ref.From[:], ref.MID[:])
+	if err == nil && len(out) == 0 {
+		err = message.NotFound
+	}
+	if err != nil {
+		return store.Entry{}, wrap("entry", err)
+	}
+	return out[0], nil
+}
+
+func (d tables) entries(ctx context.Context, owner message.Address, query string, args ...any) ([]store.Entry, error) {
+	var out []store.Entry
+	err := d.list(ctx, query, args, func(r *sql.Rows) error {
+		e, err := scanEntry(r, owner)
+		out = append(out, e)
+		return err
+	})
+	return out, err
+}
+
+// scanEntry reads one row of either sort.
+func scanEntry(r *sql.Rows, owner message.Address) (store.Entry, error) {
+	var e store.Entry
+	var arrived int64
+	var reason int32
+	var from, origin, head, slot, peer []byte
+	err := r.Scan(&e.Seq, &from, fixed(e.Ref.MID[:]), &e.Version, &arrived, &e.Folder, &e.Read, &e.Deleted, &origin, &head, &slot, &peer, &reason)
+	if err != nil {
+		return e, err
+	}
+	copy(e.Ref.From[:], from)
+	if peer != nil {
+		e.Ref.From = owner
+	}
+	if e.Deleted {
+		return store.Entry{Seq: e.Seq, Ref: e.Ref, Deleted: true}, nil
+	}
+	e.Arrived = moment(arrived)
+	if peer != nil {
+		e.Notice = &store.Notice{MID: e.Ref.MID, Version: e.Version, Reason: message.Code(reason), Time: e.Arrived}
+		copy(e.Notice.To[:], peer)
+		return e, nil
+	}
+	copy(e.Origin[:], origin)
+	if len(slot) > 0 {
+		e.Slot = new(wirev1.Slot)
+		if err := unpack(slot, e.Slot); err != nil {
+			return e, err
+		}
+	}
+	e.Head, err = unpackSigned(head)
+	return e, err
+}
+
+// Mark changes entries, and notices: those of a message of the owner's own.
+func (d tables) Mark(ctx context.Context, owner message.Address, marks []store.Marking) error {
+	if len(marks) == 0 {
+		return nil
+	}
+	return d.w.one(ctx, "mark", func(t *tx) error {
+		n, ok, err := t.known(owner)
+		if !ok || err != nil {
+			return err
+		}
+		for _, m := range marks {
+			if err := t.mark(n, m); err != nil {
+				return err
+			}
+			if m.Ref.From == owner {
+				if err := t.markNotices(n, m); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// mark changes one entry. A deletion is final: what it erased cannot come back.
+func (t *tx) mark(owner int64, m store.Marking) error {
+	author, ok, err := t.known(m.Ref.From)
+	if !ok || err != nil {
+		return err
+	}
+	e, err := t.entry(owner, author, m.Ref.MID)
+	if err != nil || !e.existed || e.deleted {
+		return err
+	}
+	if m.Deleted != nil && *m.Deleted {
+		return t.eraseEntry(e)
+	}
+	folder, read := marked(m, e.folder, e.read)
+	if folder == e.folder && read == e.read {
+		return nil
+	}
+	_, err = t.change("UPDATE entries SET folder = ?2, read = ?3, seq = ?4 WHERE id = ?1", e.id, int(folder), read, t.next().Seq)
+	return err
+}
+
+// marked is what a marking makes of folder and read.
+func marked(m store.Marking, folder store.Folder, read bool) (store.Folder, bool) {
+	if m.Read != nil {
+		read = *m.Read
+	}
+	if m.Archived != nil {
+		switch {
+		case *m.Archived:
+			folder = store.Archive
+		case folder == store.Archive:
+			folder = store.Inbox
+		}
+	}
+	return folder, read
+}
+
+// markNotices changes the notices about one message.
+func (t *tx) markNotices(owner int64, m store.Marking) error {
+	type row struct {
+		id     int64
+		folder store.Folder
+		read   bool
+	}
+	var found []row
+	err := t.rows("SELECT id, folder, read FROM notices WHERE owner = ?1 AND mid = ?2 AND deleted = 0 ORDER BY seq", []any{owner, m.Ref.MID[:]},
+		func(r *sql.Rows) error {
+			var n row
+			err := r.Scan(&n.id, &n.folder, &n.read)
+			found = append(found, n)
+			return err
+		})
+	for _, n := range found {
+		if err != nil {
+			return err
+		}
+		deleted := m.Deleted != nil && *m.Deleted
+		folder, read := marked(m, n.folder, n.read)
+		if deleted || folder != n.folder || read != n.read {
+			_, err = t.change("UPDATE notices SET folder = ?2, read = ?3, deleted = ?4, seq = ?5 WHERE id = ?1", n.id, int(folder), read, deleted, t.next().Seq)
+		}
+	}
+	return err
+}
+
+// Notify adds a notice.
+func (d tables) Notify(ctx context.Context, owner message.Address, n store.Notice) error {
+	return d.w.one(ctx, "notify", func(t *tx) error {
+		o, ok, err := t.account(owner)
+		if err == nil && !ok {
+			err = message.NotFound
+		}
+		if err != nil {
+			return err
+		}
+		peer, err := t.number(n.To)
+		if err != nil {
+			return err
+		}
+		var one int
+		if ok, err := t.row("SELECT 1 FROM notices WHERE owner = ?1 AND mid = ?2 AND peer = ?3", []any{o, n.MID[:], peer}, &one); ok || err != nil {
+			return err
+		}
+		_, err = t.change(`INSERT INTO notices (owner, mid, peer, seq, version, reason, time, folder, read, deleted)
+			VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 0)`, o, n.MID[:], peer, t.next().Seq, n.Version, int(n.Reason), millis(n.Time), int(store.Inbox))
+		return err
+	})
+}
