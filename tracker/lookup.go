@@ -37,6 +37,7 @@ func (s *Server) Lookup(ctx context.Context, r *wirev1.LookupRequest) (*wirev1.L
 	if !s.limiters.lookupFrom(peer(ctx), n) {
 		return nil, fmt.Errorf("tracker: look-up: from one network: %w", message.RateLimited)
 	}
+	s.counts.lookups.Add(uint64(n))
 	now := time.Now()
 	response := &wirev1.LookupResponse{Results: make([]*wirev1.LookupResult, 0, n)}
 	room, admitted := maxResponse, !s.c.Private
@@ -79,6 +80,7 @@ func (s *Server) answer(ctx context.Context, q message.Query, now time.Time) (*w
 	if err != nil {
 		return nil, err
 	}
+	s.counts.signed.Add(1)
 	signed, err := message.SignAnswer(a, s.c.Keyring.Signer)
 	if err != nil {
 		return nil, err

@@ -49,7 +49,10 @@ func (s *Server) Publish(ctx context.Context, r *wirev1.PublishRequest) (*wirev1
 			for _, at := range lane {
 				signed, err := s.publish(ctx, r.GetPublications()[at], servers, now)
 				if err != nil {
+					s.counts.refused.Add(1)
 					s.log.DebugContext(ctx, "publication refused", "error", err)
+				} else {
+					s.counts.published.Add(1)
 				}
 				results[at] = &wirev1.PublishResult{Receipt: signed, Refusal: message.Refusal(err, now)}
 			}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"airdispatch/crypto"
@@ -47,6 +48,25 @@ type Server struct {
 	answers  *answers
 	limiters *limiters
 	log      *slog.Logger
+	counts   counts
+}
+
+// Counters is what a Server has done since it was made.
+type Counters struct {
+	// Published and Refused count publications, Lookups queries, and Signed the
+	// answers among them that had to be signed anew.
+	Published, Refused, Lookups, Signed uint64
+}
+
+// counts is Counters while they change.
+type counts struct{ published, refused, lookups, signed atomic.Uint64 }
+
+// Counters is what the Server has done so far.
+func (s *Server) Counters() Counters {
+	return Counters{
+		Published: s.counts.published.Load(), Refused: s.counts.refused.Load(),
+		Lookups: s.counts.lookups.Load(), Signed: s.counts.signed.Load(),
+	}
 }
 
 var (
