@@ -3,6 +3,7 @@ package message
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/pem"
 	"errors"
 	"testing"
 	"time"
@@ -132,4 +133,9 @@ func (p *person) post(t testing.TB, name, body string) Draft {
 func (p *person) seal(t testing.TB, d Draft) *Sealed {
 	t.Helper()
 	return must(Seal(d, p.Signer, from("seal")))(t)
+}
+
+// pemOf is the plaintext of a key file around these bytes.
+func pemOf(b []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: keyringType, Bytes: b})
 }
