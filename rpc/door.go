@@ -154,10 +154,13 @@ func pace(w http.ResponseWriter, r *http.Request, draining context.Context) func
 		if isCall(r) {
 			r.Body = http.MaxBytesReader(w, p, maxBody)
 		}
-		return func() {}
+		return p.finish
 	}
 	stop := context.AfterFunc(draining, p.end)
-	return func() { stop() }
+	return func() {
+		stop()
+		p.finish()
+	}
 }
 
 // isStream reports whether a request may be a stream: Connect says so, gRPC gives
@@ -182,10 +185,11 @@ type pacedBody struct {
 	shared  bool // HTTP/1: the deadline is the connection's, so it must be cleared
 	begun   time.Time
 
-	mu      sync.Mutex
-	n       int64
-	renewed time.Time
-	ended   bool
+	mu       sync.Mutex
+	n        int64
+	renewed  time.Time
+	ended    bool // nothing more is to be read
+	finished bool // the handler has returned, and control must not be used any more
 }
 
 // Read reads on, or fails when the body is too slow.
@@ -195,7 +199,7 @@ func (p *pacedBody) Read(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.n += int64(n)
-	if err != nil && p.shared && !p.ended {
+	if err != nil && p.shared && !p.ended && !p.finished {
 		_ = p.control.SetReadDeadline(time.Time{}) // the connection lives on, or is closed anyway
 	}
 	return n, err
@@ -206,7 +210,7 @@ func (p *pacedBody) renew() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	if p.ended || !p.renewed.IsZero() && now.Sub(p.renewed) < paceStep {
+	if p.ended || p.finished || !p.renewed.IsZero() && now.Sub(p.renewed) < paceStep {
 		return
 	}
 	p.renewed = now
@@ -225,5 +229,13 @@ func (p *pacedBody) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ended = true
-	_ = p.control.SetReadDeadline(time.Now()) // as above
+	if !p.finished {
+		_ = p.control.SetReadDeadline(time.Now()) // as above
+	}
+}
+
+func (p *pacedBody) finish() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.finished = true
 }

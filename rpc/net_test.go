@@ -5,8 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -28,65 +26,6 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// memory is a network of net.Pipe connections: host:port to listener.
-type memory struct {
-	mu    sync.Mutex
-	hosts map[string]*pipes
-}
-
-func newMemory() *memory { return &memory{hosts: make(map[string]*pipes)} }
-
-// listen returns a listener at address.
-func (m *memory) listen(address string) *pipes {
-	p := &pipes{queue: make(chan net.Conn), closed: make(chan struct{})}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.hosts[address] = p
-	return p
-}
-
-// dial is a rpc.DialFunc.
-func (m *memory) dial(ctx context.Context, _, address string) (net.Conn, error) {
-	m.mu.Lock()
-	p, ok := m.hosts[address]
-	m.mu.Unlock()
-	if !ok {
-		return nil, fmt.Errorf("no host %s", address)
-	}
-	here, there := net.Pipe()
-	select {
-	case p.queue <- there:
-		return here, nil
-	case <-p.closed:
-		return nil, errors.New("connection refused")
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// pipes is one listener of a memory.
-type pipes struct {
-	queue  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.queue:
-		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error {
-	p.once.Do(func() { close(p.closed) })
-	return nil
-}
-
-func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "memory"} }
 
 // party is an identity with its certificate and the hosts of its route.
 type party struct {
@@ -297,4 +236,17 @@ func TestFirstCall(t *testing.T) {
 	if err != nil || who != user.Address() {
 		t.Errorf("caller %s, %v", who, err)
 	}
+}
+
+func textLog(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(&locked{w: w}, nil)) }
+
+// transportFor is a stranger's transport: any certificate, anything goes.
+func transportFor(t testing.TB) *http.Transport {
+	t.Helper()
+	tr := &http.Transport{
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true, DisableCompression: true,
+		DialContext: (&net.Dialer{}).DialContext,
+	}
+	t.Cleanup(tr.CloseIdleConnections)
+	return tr
 }
