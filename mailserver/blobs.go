@@ -254,9 +254,10 @@ func (s *Server) serveKept(w http.ResponseWriter, r *http.Request, id message.ID
 	if d.tombstone || d.expired(time.Now()) {
 		return fmt.Errorf("mailserver: blobs: the message is over: %w", message.NotFound)
 	}
-	if !d.public && r.Method == http.MethodGet {
-		newest := versions[len(versions)-1].Number
-		if _, err := s.c.Store.Outgoing.Serve(r.Context(), ref, reader, newest, time.Now()); err != nil {
+	newest := versions[len(versions)-1].Number
+	what := serving{ref, reader, newest}
+	if _, had := s.served.GetIfPresent(what); !d.public && !had && r.Method == http.MethodGet {
+		if _, err := s.c.Store.Outgoing.Serve(r.Context(), ref, reader, newest-1, time.Now()); err != nil {
 			return err
 		}
 	}

@@ -2,7 +2,6 @@ package mailserver
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -176,69 +175,4 @@ func pulledOf(versions []store.Version, reader message.Address) *wirev1.Pulled {
 		}
 	}
 	return w
-}
-
-// Alerts lists what this server holds for a recipient since a cursor: after an
-// outage, a restore or a move. The caller is the recipient, or a server in the
-// recipient's route.
-func (s *Server) Alerts(ctx context.Context, req *wirev1.AlertsRequest) (*wirev1.AlertsResponse, error) {
-	reader, err := s.pullReader(ctx, rpc.Authorization(ctx), req.GetFor(), req.GetIdentities())
-	if err != nil {
-		return nil, err
-	}
-	if reader.IsZero() {
-		return nil, fmt.Errorf("mailserver: alerts: for nobody: %w", message.Invalid)
-	}
-	limit, err := pageSize(req.GetLimit(), defaultInbox, maxInbox)
-	if err != nil {
-		return nil, err
-	}
-	place, err := s.c.Store.Log.Place(ctx)
-	if err != nil {
-		return nil, err
-	}
-	seq := after(req.GetAfter(), place)
-	items, more, err := s.c.Store.Outgoing.List(ctx, store.ListQuery{To: reader, After: seq, Limit: limit})
-	if err != nil {
-		return nil, err
-	}
-	resp := &wirev1.AlertsResponse{More: more}
-	var senders []message.Address
-	size := 0
-	for _, item := range items {
-		w, err := alertItem(item, reader, time.Now())
-		if errors.Is(err, message.Expired) {
-			seq = item.Seq
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if size += proto.Size(w); size > answerBudget-identityBudget && len(resp.Items) > 0 {
-			resp.More = true
-			break
-		}
-		resp.Items, seq = append(resp.Items, w), item.Seq
-		senders = append(senders, item.Ref.From)
-	}
-	resp.Next = cursor(place.Epoch, seq)
-	resp.Identities = s.bundles(ctx, senders)
-	return resp, nil
-}
-
-// alertItem is the newest version of a message as an alert. Errors:
-// message.Expired.
-func alertItem(item store.ListItem, reader message.Address, now time.Time) (*wirev1.AlertItem, error) {
-	if len(item.Versions) == 0 {
-		return nil, message.Expired
-	}
-	newest := item.Versions[len(item.Versions)-1]
-	d, err := describe(newest.Head)
-	if err != nil {
-		return nil, err
-	}
-	if d.expired(now) {
-		return nil, message.Expired
-	}
-	return &wirev1.AlertItem{To: reader.Bytes(), Head: newest.Head, Slot: pulledOf(item.Versions[len(item.Versions)-1:], reader).Slot}, nil
 }

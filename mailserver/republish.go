@@ -29,20 +29,18 @@ func (s *Server) Publish(ctx context.Context) error {
 	return err
 }
 
-// republishing publishes at the start, whenever a tracker is new, and weekly;
-// where no tracker can be reached, again with growing waits.
+// republishing publishes whenever a tracker is new, and weekly; where no tracker
+// can be reached, again with growing waits. The first time is up to whoever
+// starts the server, who waits for it.
 func (s *Server) republishing(ctx context.Context) {
-	failures := 0
-	for ctx.Err() == nil {
-		wait := republishEvery
+	failures, wait := 0, republishEvery
+	for pause(ctx, wait, s.publish) {
+		wait = republishEvery
 		if err := s.Publish(ctx); err != nil && len(s.c.Resolver.Trackers()) > 0 {
 			failures++
 			wait = s.backoff.Delay(failures)
 		} else {
 			failures = 0
-		}
-		if !pause(ctx, wait, s.publish) {
-			return
 		}
 	}
 }
