@@ -13,6 +13,8 @@ const clients = 64
 func Groups() []Group {
 	return []Group{
 		signatures(), commitsGroup(), aeads(), exchanges(),
+		submitGroup(), pipelinedGroup(), alertGroup(), inboxGroup(), pullGroup(), postsGroup(),
+		publishGroup(), lookupGroup(), watchGroup(),
 	}
 }
 
@@ -79,5 +81,166 @@ func exchanges() Group {
 			{Name: "GET 256 B, TLS, HTTP/1.1", Workers: clients, Open: gets(overTLS, clients, 256)},
 			{Name: "GET 256 B, TLS, HTTP/2", Workers: clients, Open: gets(overTLS2, clients, 256)},
 		},
+	}
+}
+
+// named gives a case its name.
+func named(name string, c Case) Case {
+	c.Name = name
+	return c
+}
+
+func submitGroup() Group {
+	return Group{
+		Name: "submit", Title: "Submit, one waiting request of each of 64 clients",
+		Cases: []Case{
+			named("submit, private", submits(clients, clients, 1, false)),
+			named("submit, public", submits(clients, clients, 1, true)),
+			named("submit stream, private", streams(clients, clients)),
+			{Name: "NATS, sync always", Workers: clients, Open: natsWaiting(clients, row)},
+			{Name: "khatru, LMDB", Workers: clients, Open: khatruPublish(clients)},
+			{Name: "signed exchange, nothing kept", Workers: clients, Open: exchange(overTLS2, clients, 1)},
+			{Name: "SQLite FULL, rows alone", Workers: clients, Open: commits(1, bareTable)},
+		},
+		Ratios: []Ratio{
+			{Of: "submit, private", To: "NATS, sync always", Goal: 1},
+			{Of: "submit, public", To: "NATS, sync always", Goal: 1},
+			{Of: "submit stream, private", To: "NATS, sync always", Goal: 1.5},
+			{Of: "submit, private", To: "khatru, LMDB"},
+			{Of: "submit, private", To: "signed exchange, nothing kept"},
+		},
+	}
+}
+
+func pipelinedGroup() Group {
+	return Group{
+		Name: "pipelined", Title: "Submit, 2,048 messages in flight",
+		Cases: []Case{
+			named("submit, 16 a call, 8 clients with 16 calls", submits(8, 128, 16, false)),
+			named("submit stream, 8 clients with 256", streams(8, 2048)),
+			{Name: "NATS async, 8 clients with 256", Workers: 2048, Open: natsAsync(8, row)},
+			{Name: "signed exchange of 16, nothing kept", Workers: 128, Each: 16, Open: exchange(overTLS2, 128, 16)},
+			{Name: "SQLite FULL, rows alone", Workers: 128, Each: 16, Open: commits(16, bareTable)},
+		},
+		Ratios: []Ratio{
+			{Of: "submit, 16 a call, 8 clients with 16 calls", To: "NATS async, 8 clients with 256", Goal: 3},
+			{Of: "submit stream, 8 clients with 256", To: "NATS async, 8 clients with 256", Goal: 3},
+			{Of: "submit, 16 a call, 8 clients with 16 calls", To: "signed exchange of 16, nothing kept"},
+		},
+	}
+}
+
+func alertGroup() Group {
+	return Group{
+		Name: "alert", Title: "Alert intake",
+		Cases: []Case{
+			named("alert, 64 calls of 1", alerts(clients, 1)),
+			named("alert, 16 a call, 16 calls", alerts(16, 16)),
+			named("alert, 256 a call, 2 calls", alerts(2, 256)),
+			named("submit, private, 64 calls of 1", submits(clients, clients, 1, false)),
+			named("submit, private, 16 a call, 16 calls", submits(16, 16, 16, false)),
+			{Name: "NATS, sync always", Workers: clients, Open: natsWaiting(clients, row)},
+		},
+		Ratios: []Ratio{
+			{Of: "alert, 64 calls of 1", To: "submit, private, 64 calls of 1", Goal: 1},
+			{Of: "alert, 16 a call, 16 calls", To: "submit, private, 16 a call, 16 calls", Goal: 1},
+			{Of: "alert, 64 calls of 1", To: "NATS, sync always", Goal: 1},
+		},
+	}
+}
+
+func inboxGroup() Group {
+	return Group{
+		Name: "inbox", Title: "Inbox, pages of 50, 64 clients",
+		Cases: []Case{
+			named("inbox page", inboxPages()),
+			{Name: "NATS pull by subject", Workers: clients, Each: 50, Open: natsPull(clients, 50, row)},
+			{Name: "khatru query", Workers: clients, Each: 50, Open: khatruPages(clients, 50)},
+		},
+		Ratios: []Ratio{
+			{Of: "inbox page", To: "NATS pull by subject", Goal: 2},
+			{Of: "inbox page", To: "khatru query", Goal: 5},
+		},
+	}
+}
+
+func pullGroup() Group {
+	return Group{
+		Name: "pull", Title: "Pull, 50 messages a call, 64 clients",
+		Cases: []Case{
+			named("pull again", pulls(false)),
+			named("pull for the first time", pulls(true)),
+			{Name: "NATS pull by subject", Workers: clients, Each: 50, Open: natsPull(clients, 50, row)},
+			{Name: "khatru query", Workers: clients, Each: 50, Open: khatruPages(clients, 50)},
+		},
+		Ratios: []Ratio{
+			{Of: "pull again", To: "NATS pull by subject", Goal: 2},
+			{Of: "pull again", To: "khatru query", Goal: 5},
+			{Of: "pull for the first time", To: "NATS pull by subject", Note: "commits a mark first"},
+		},
+	}
+}
+
+func postsGroup() Group {
+	return Group{
+		Name: "posts", Title: "Posts of one author, pages of 50, 64 clients",
+		Cases: []Case{
+			named("posts page", postPages()),
+			{Name: "NATS pull by subject", Workers: clients, Each: 50, Open: natsPull(clients, 50, row)},
+			{Name: "khatru query", Workers: clients, Each: 50, Open: khatruPages(clients, 50)},
+		},
+		Ratios: []Ratio{
+			{Of: "posts page", To: "NATS pull by subject", Goal: 2},
+			{Of: "posts page", To: "khatru query", Goal: 5},
+		},
+	}
+}
+
+func publishGroup() Group {
+	return Group{
+		Name: "publish", Title: "Publish: a new identity with its route",
+		Cases: []Case{
+			named("publish, 64 clients waiting", publishes(clients, 1)),
+			named("publish, 64 a call, 8 calls", publishes(8, 64)),
+			{Name: "NATS, sync always", Workers: clients, Open: natsWaiting(clients, 4*row)},
+		},
+		Ratios: []Ratio{
+			{Of: "publish, 64 clients waiting", To: "NATS, sync always", Goal: 1, Note: "4 KiB, as a publication is"},
+			{Of: "publish, 64 a call, 8 calls", To: "NATS, sync always", Goal: 3, Note: "4 KiB, as a publication is"},
+		},
+	}
+}
+
+func lookupGroup() Group {
+	return Group{
+		Name: "lookup", Title: "Look-up of 1,024 addresses, 64 clients",
+		Cases: []Case{
+			named("look-up", lookups(clients, 1, false)),
+			named("look-up, verified by the asker", lookups(clients, 1, true)),
+			named("look-up, 128 a call", lookups(clients, 128, false)),
+			{Name: "GET 4 KiB, TLS, HTTP/2", Workers: clients, Open: gets(overTLS2, clients, 4*row)},
+			{Name: "GET 4 KiB, TLS, HTTP/1.1", Workers: clients, Open: gets(overTLS, clients, 4*row)},
+			{Name: "GET 256 B, plain", Workers: clients, Open: gets(plain, clients, 256)},
+			{Name: "DNS TXT over UDP", Workers: clients, Open: dnsQueries(clients)},
+		},
+		Ratios: []Ratio{
+			{Of: "look-up", To: "GET 4 KiB, TLS, HTTP/2", Goal: 0.9},
+			{Of: "look-up", To: "GET 4 KiB, TLS, HTTP/1.1"},
+			{Of: "look-up", To: "GET 256 B, plain"},
+			{Of: "look-up, 128 a call", To: "DNS TXT over UDP", Goal: 10, Note: "per address"},
+		},
+	}
+}
+
+func watchGroup() Group {
+	const watchers = 1000
+	return Group{
+		Name: "watch", Title: "Waking 1,000 watchers, each on a connection of its own",
+		Cases: []Case{
+			named("an alert to each", watchAlerts(watchers)),
+			named("a post to all", watchPosts(watchers)),
+			{Name: "NATS core, a message to all", Each: watchers, Open: natsFanOut(watchers)},
+		},
+		Ratios: []Ratio{{Of: "a post to all", To: "NATS core, a message to all", Note: "NATS keeps nothing here"}},
 	}
 }

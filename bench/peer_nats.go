@@ -89,15 +89,15 @@ func natsWaiting(workers, size int) func(string) (*Run, error) {
 
 // natsAsync keeps up to 256 messages of each client in flight. A call is done
 // when its message is acknowledged.
-func natsAsync(workers, inFlight, size int) func(string) (*Run, error) {
+func natsAsync(clients, size int) func(string) (*Run, error) {
 	return func(dir string) (*Run, error) {
-		p, err := newNats(dir, workers)
+		p, err := newNats(dir, clients)
 		if err != nil {
 			return nil, err
 		}
 		body := make([]byte, size)
 		return &Run{Close: p.close, Do: func(w int) error {
-			ack, err := p.clients[w%workers].PublishAsync("mail.a", body)
+			ack, err := p.clients[w%clients].PublishAsync("mail.a", body)
 			if err != nil {
 				return err
 			}
