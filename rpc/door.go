@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -22,8 +23,12 @@ const (
 	bodyStall = 60 * time.Second
 	// streamStall is the same for the sending side of a stream.
 	streamStall = 5 * time.Minute
-	// paceStep is how often a deadline is renewed; more often costs more than it tells.
-	paceStep = 5 * time.Second
+	// bodyLinger is what is left of a body when nobody wants it any more.
+	bodyLinger = 5 * time.Second
+	// paceStep and paceBytes are how often a deadline is renewed; more often costs
+	// more than it tells.
+	paceStep  = 5 * time.Second
+	paceBytes = 16 << 10
 )
 
 // door is a listener that lets in a bounded number of connections, in all and
@@ -187,7 +192,9 @@ type pacedBody struct {
 
 	mu       sync.Mutex
 	n        int64
+	credited int64 // n at the last renewal
 	renewed  time.Time
+	whole    bool // it was read to its end
 	ended    bool // nothing more is to be read
 	finished bool // the handler has returned, and control must not be used any more
 }
@@ -199,8 +206,11 @@ func (p *pacedBody) Read(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.n += int64(n)
-	if err != nil && p.shared && !p.ended && !p.finished {
-		_ = p.control.SetReadDeadline(time.Time{}) // the connection lives on, or is closed anyway
+	if errors.Is(err, io.EOF) {
+		p.whole = true
+		if p.shared && !p.ended && !p.finished {
+			_ = p.control.SetReadDeadline(time.Time{}) // the handler may take its time, and the next request
+		}
 	}
 	return n, err
 }
@@ -210,10 +220,10 @@ func (p *pacedBody) renew() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	if p.ended || p.finished || !p.renewed.IsZero() && now.Sub(p.renewed) < paceStep {
+	if p.ended || p.finished || !p.renewed.IsZero() && now.Sub(p.renewed) < paceStep && p.n-p.credited < paceBytes {
 		return
 	}
-	p.renewed = now
+	p.renewed, p.credited = now, p.n
 	until := now.Add(streamStall)
 	if !p.stream {
 		until = now.Add(bodyStall)
@@ -234,8 +244,13 @@ func (p *pacedBody) end() {
 	}
 }
 
+// finish is called when the handler returns. net/http then reads on, to see whether
+// the connection can be used again, with whatever deadline it finds.
 func (p *pacedBody) finish() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.shared && !p.whole {
+		_ = p.control.SetReadDeadline(time.Now().Add(bodyLinger)) // as above
+	}
 	p.finished = true
 }

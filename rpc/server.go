@@ -176,11 +176,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.calls.begin()
 	defer s.calls.end()
 	defer s.recovered(w, r)
+	defer pace(w, r, s.vitals.draining)()
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
 		s.refuse(w, r, message.Unsupported)
 		return
 	}
-	defer pace(w, r, s.vitals.draining)()
 	s.mux.ServeHTTP(w, r)
 }
 
