@@ -174,15 +174,16 @@ func (t *tx) makeRoom(a *alert, e entry, u use) error {
 		return nil
 	}
 	old := entry{owner: e.owner}
-	ok, err := t.row(`SELECT id, author, mid, bytes FROM entries WHERE owner = ?1 AND origin = ?2 AND folder = 2 AND deleted = 0 AND read = 0
-		ORDER BY arrived, id LIMIT 1`, []any{e.owner, origin}, &old.id, &old.author, fixed(old.mid[:]), &old.bytes)
+	var copied int64
+	ok, err := t.row(`SELECT id, author, mid, bytes, coalesce((SELECT c.bytes FROM copies c WHERE c.entry = entries.id), 0) FROM entries WHERE owner = ?1 AND origin = ?2 AND folder = 2 AND deleted = 0 AND read = 0
+		ORDER BY arrived, id LIMIT 1`, []any{e.owner, origin}, &old.id, &old.author, fixed(old.mid[:]), &old.bytes, &copied)
 	if err != nil {
 		return err
 	}
 	if !ok {
 		return fmt.Errorf("requests: %w", message.Quota)
 	}
-	if fits, err := t.fits(e.owner, u.bytes-old.bytes); err != nil || !fits && !u.forced {
+	if fits, err := t.fits(e.owner, u.bytes-old.bytes-copied); err != nil || !fits && !u.forced {
 		if err == nil {
 			err = message.Quota
 		}
@@ -248,10 +249,10 @@ func (t *tx) putAlert(a *alert, e entry, place store.Place, bytes int64) error {
 	if a.PrefetchAt.IsZero() {
 		return nil
 	}
-	_, err = t.change(`INSERT INTO tasks (kind, author, mid, peer, name_version, receipt, version, due, queued, attempts, noticed)
-		VALUES (?1, ?2, ?3, ?4, 0, x'', ?5, ?6, ?7, 0, 0)
+	_, err = t.change(`INSERT INTO tasks (id, kind, author, mid, peer, name_version, receipt, version, due, queued, attempts, noticed)
+		VALUES (?8, ?1, ?2, ?3, ?4, 0, x'', ?5, ?6, ?7, 0, 0)
 		ON CONFLICT DO UPDATE SET version = ?5, due = ?6, queued = ?7, attempts = 0, noticed = 0`, int(store.TaskPrefetch), e.author,
-		a.Head.MID[:], e.owner, a.Head.Version, millis(a.PrefetchAt), millis(a.Now))
+		a.Head.MID[:], e.owner, a.Head.Version, millis(a.PrefetchAt), millis(a.Now), place.Seq)
 	return err
 }
 
@@ -260,9 +261,10 @@ func (t *tx) insertEntry(a *alert, e entry, seq uint64) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return t.insert(`INSERT INTO entries (owner, author, mid, seq, newest, origin, arrived, folder, read, deleted, tombstone, expires, bytes)
-		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 0, ?9, ?10, ?11)`, e.owner, e.author, a.Head.MID[:], seq, a.Head.Version, origin,
+	_, err = t.change(`INSERT INTO entries (id, owner, author, mid, seq, newest, origin, arrived, folder, read, deleted, tombstone, expires, bytes)
+		VALUES (?4, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 0, ?9, ?10, ?11)`, e.owner, e.author, a.Head.MID[:], seq, a.Head.Version, origin,
 		millis(a.Now), int(a.Folder), a.Head.Tombstone(), millis(a.Head.Expires), a.bytes())
+	return int64(seq), err
 }
 
 // updateEntry shows the newer version.

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 
@@ -173,6 +174,9 @@ func (t *tx) submittedBefore(h held, head *message.Head, r *store.SubmitResult) 
 func (t *tx) checkNext(s *submission, h held, exists bool, r *store.SubmitResult) error {
 	if !exists {
 		if s.Head.Version != 1 {
+			if _, hosted, err := t.account(s.Head.From); err != nil || !hosted {
+				return cmp.Or(err, error(message.NotFound))
+			}
 			return fmt.Errorf("version %d of a message that is not held: %w", s.Head.Version, message.Conflict)
 		}
 		return nil
@@ -219,9 +223,12 @@ func (t *tx) putMessage(s *submission, h held, author int64, seq uint64) (int64,
 		expires = millis(s.Head.Expires)
 	}
 	if h.id == 0 {
-		return t.insert(`INSERT INTO messages (author, mid, seq, public, newest, newest_id, tombstone, body, expires)
-			VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)`, author, s.Head.MID[:], seq, s.Head.Audience == message.Public,
+		// The place in the log is the id: it rises and is never used again, so
+		// that what is known of an older message's tasks fits no newer one.
+		_, err := t.change(`INSERT INTO messages (id, author, mid, seq, public, newest, newest_id, tombstone, body, expires)
+			VALUES (?3, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)`, author, s.Head.MID[:], seq, s.Head.Audience == message.Public,
 			s.Head.Version, s.Head.ID[:], s.Head.Tombstone(), s.body, expires)
+		return int64(seq), err
 	}
 	if s.Head.Tombstone() {
 		if err := t.eraseBody(h, author, s.Head.MID); err != nil {

@@ -51,9 +51,11 @@ func (t *tx) addTask(k store.Task) error {
 			return err
 		}
 	}
-	_, err = t.change(`INSERT INTO tasks (kind, author, mid, peer, name_version, receipt, version, due, queued, attempts, noticed)
-		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING`, int(k.Kind), author, k.Ref.MID[:], peer, name, receipt,
-		k.Version, millis(k.Due), millis(k.Queued), k.Attempts, k.Noticed)
+	// An id is never used again: a late outcome of a task that is gone must not
+	// meet another one. So it is a place in the log.
+	_, err = t.change(`INSERT INTO tasks (kind, author, mid, peer, name_version, receipt, version, due, queued, attempts, noticed, id)
+		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT DO NOTHING`, int(k.Kind), author, k.Ref.MID[:], peer, name, receipt,
+		k.Version, millis(k.Due), millis(k.Queued), k.Attempts, k.Noticed, t.next().Seq)
 	return err
 }
 
