@@ -4,14 +4,24 @@ import (
 	"testing"
 
 	"airdispatch/message"
+	"airdispatch/store"
 	wirev1 "airdispatch/wire/airdispatch/v1"
 )
 
 // TestDeliver is the way of a letter between two servers: submitted, alerted,
 // fetched, read, edited, recalled, with the status at each step.
 func TestDeliver(t *testing.T) {
-	w := newWorld(t)
-	defer w.stop()
+	for name, keep := range map[string]func(testing.TB) *store.Mail{"memory": inMemory, "files": inFiles} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.keep = keep
+			defer w.stop()
+			deliver(t, w)
+		})
+	}
+}
+
+func deliver(t *testing.T, w *world) {
 	one, two := w.host("one"), w.host("two")
 	ann, bob := w.person("ann", one), w.person("bob", two)
 
@@ -20,11 +30,15 @@ func TestDeliver(t *testing.T) {
 	if e.GetFolder() != wirev1.Folder_FOLDER_REQUESTS {
 		t.Fatalf("a stranger's mail is in %v", e.GetFolder())
 	}
-	w.until("the receipt", func() bool { return ann.status(first.MID, bob).GetState() == wirev1.DeliveryState_DELIVERY_STATE_ALERTED })
+	w.until("the receipt", func() bool {
+		return ann.status(first.MID, bob).GetState() == wirev1.DeliveryState_DELIVERY_STATE_ALERTED
+	})
 	if got := bob.reads(ann, first.Ref()); got != "hello" {
 		t.Fatalf("bob reads %q", got)
 	}
-	w.until("the fetched receipt", func() bool { return ann.status(first.MID, bob).GetState() == wirev1.DeliveryState_DELIVERY_STATE_FETCHED })
+	w.until("the fetched receipt", func() bool {
+		return ann.status(first.MID, bob).GetState() == wirev1.DeliveryState_DELIVERY_STATE_FETCHED
+	})
 
 	second := ann.send(ann.edit(first, "hello again", bob))
 	bob.awaits(second)

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"log/slog"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +19,8 @@ import (
 	"airdispatch/message"
 	"airdispatch/rpc"
 	"airdispatch/store"
+	"airdispatch/store/blobfile"
+	"airdispatch/store/memory"
 	"airdispatch/store/sqlite"
 	"airdispatch/tracker"
 	wirev1 "airdispatch/wire/airdispatch/v1"
@@ -32,16 +35,18 @@ type world struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	group   sync.WaitGroup
+	keep    func(testing.TB) *store.Mail
 }
 
-// newWorld builds a world with its tracker. stop ends it and waits.
+// newWorld builds a world with its tracker, whose servers keep in memory. stop
+// ends it and waits.
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	w := &world{t: t, network: town.NewNetwork(), ctx: ctx, cancel: cancel}
+	w := &world{t: t, network: town.NewNetwork(), keep: inMemory, ctx: ctx, cancel: cancel}
 	keyring := newKeyring(t, message.RoleTracker)
 	identity, cert := w.certify(keyring, "tracker.test")
-	kept := newTrackerStore(t)
+	kept := memory.NewTracker()
 	rs := w.listen("tracker.test", cert)
 	tracker.New(tracker.Config{
 		Keyring: keyring, Identity: func() *message.Identity { return identity }, Store: kept, Verifier: crypto.NewVerifier(), Rand: rand.Reader,
@@ -116,7 +121,7 @@ func (w *world) host(name string, change ...func(*mailserver.Config, *courier.Co
 	w.t.Helper()
 	h := &host{w: w, place: name + ".test", keyring: newKeyring(w.t, message.RoleServer), change: change}
 	h.identity, h.cert = w.certify(h.keyring, h.place)
-	h.mail = newMailStore(w.t)
+	h.mail = w.keep(w.t)
 	h.start()
 	return h
 }
@@ -443,22 +448,28 @@ func testLog(t testing.TB) *slog.Logger {
 	return slog.New(slog.DiscardHandler)
 }
 
-func newMailStore(t testing.TB) *store.Mail {
+// inMemory and inFiles are where a mail server keeps what it keeps.
+func inMemory(testing.TB) *store.Mail { return memory.NewMail(memory.NewBlobs()) }
+
+func inFiles(t testing.TB) *store.Mail {
 	t.Helper()
+	root, err := os.OpenRoot(t.TempDir())
+	must(t, err)
+	blobs, err := blobfile.Open(root)
+	must(t, err)
 	db, err := sqlite.File(t.TempDir() + "/data.db")
 	must(t, err)
-	m, d, err := sqlite.OpenMail(context.Background(), db, nil)
+	m, d, err := sqlite.OpenMail(context.Background(), db, blobs)
 	must(t, err)
-	t.Cleanup(func() { d.Close(); db.Close() })
+	t.Cleanup(func() { must(t, errors.Join(d.Close(), db.Close(), root.Close())) })
 	return m
 }
 
-func newTrackerStore(t testing.TB) *store.Tracker {
-	t.Helper()
-	db, err := sqlite.File(t.TempDir() + "/data.db")
-	must(t, err)
-	m, d, err := sqlite.OpenTracker(context.Background(), db)
-	must(t, err)
-	t.Cleanup(func() { d.Close(); db.Close() })
-	return m
-}
+// rnd is the system's randomness; zeros is none at all.
+type rnd struct{}
+
+func (rnd) Read(b []byte) (int, error) { return rand.Read(b) }
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
