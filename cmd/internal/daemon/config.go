@@ -234,9 +234,11 @@ func (d *Duration) UnmarshalText(b []byte) error {
 // environment, and the flags that were given.
 func Load(c Config, dir string, environ []string, flags *pflag.FlagSet) error {
 	path := filepath.Join(dir, ConfigFile)
-	if err := readStrictly(c, path); err != nil {
+	text, err := readStrictly(c, path)
+	if err != nil {
 		return err
 	}
+	from := &sources{path: path, text: text, environ: environ}
 	k := koanf.New(".")
 	if err := k.Load(file.Provider(path), koanftoml.Parser()); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
@@ -252,6 +254,7 @@ func Load(c Config, dir string, environ []string, flags *pflag.FlagSet) error {
 	if flags != nil {
 		err := k.Load(posflag.ProviderWithFlag(flags, ".", k, func(f *pflag.Flag) (string, any) {
 			if key := f.Annotations[configKey]; len(key) == 1 && f.Changed {
+				from.flags = append(from.flags, key[0])
 				return key[0], posflag.FlagVal(flags, f)
 			}
 			return "", nil
@@ -260,18 +263,15 @@ func Load(c Config, dir string, environ []string, flags *pflag.FlagSet) error {
 			return Usage("flags: %w", err)
 		}
 	}
-	err := k.UnmarshalWithConf("", c, koanf.UnmarshalConf{Tag: "toml", DecoderConfig: &mapstructure.DecoderConfig{
+	err = k.UnmarshalWithConf("", c, koanf.UnmarshalConf{Tag: "toml", DecoderConfig: &mapstructure.DecoderConfig{
 		DecodeHook: mapstructure.ComposeDecodeHookFunc(
 			mapstructure.StringToSliceHookFunc(","), mapstructure.TextUnmarshallerHookFunc()),
 		WeaklyTypedInput: true, ErrorUnused: true, Squash: true, Result: c,
 	}})
 	if err != nil {
-		return fmt.Errorf("settings (AD_… and flags included): %w", err)
+		return from.decoding(err)
 	}
-	if err := errors.Join(c.Shared().check(), c.Check()); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return nil
+	return errors.Join(from.checked(c.Shared().check()), from.checked(c.Check()))
 }
 
 // configKey is the annotation of a flag that overrides a setting.
@@ -284,40 +284,35 @@ func SettingFlag(flags *pflag.FlagSet, name, key, usage string) {
 	_ = flags.SetAnnotation(name, configKey, []string{key})
 }
 
-// readStrictly reads the file for its faults alone, each with its line.
-func readStrictly(c Config, path string) error {
+// readStrictly reads the file for its faults alone, each with its line, and
+// returns its text.
+func readStrictly(c Config, path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%s does not exist; make it with init", path)
+		return nil, fmt.Errorf("%s does not exist; make it with init", path)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if info.Size() > maxConfig {
-		return fmt.Errorf("%s: %d bytes are too many for settings", path, info.Size())
+		return nil, fmt.Errorf("%s: %d bytes are too many for settings", path, info.Size())
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	d := toml.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	err = d.Decode(c)
 	if missing, ok := errors.AsType[*toml.StrictMissingError](err); ok {
 		first := missing.Errors[0]
-		return located(path, &first, fmt.Sprintf("unknown setting %q", strings.Join(first.Key(), ".")))
+		return nil, located(path, &first, fmt.Sprintf("unknown setting %q", strings.Join(first.Key(), ".")))
 	}
 	if fault, ok := errors.AsType[*toml.DecodeError](err); ok {
-		return located(path, fault, strings.TrimPrefix(fault.Error(), "toml: "))
+		return nil, located(path, fault, strings.TrimPrefix(fault.Error(), "toml: "))
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return nil
-}
-
-// located is an error with file, line and excerpt.
-func located(path string, e *toml.DecodeError, what string) error {
-	line, _ := e.Position()
-	return fmt.Errorf("%s:%d: %s\n%s", path, line, what, e.String())
+	return text, nil
 }

@@ -114,7 +114,7 @@ func private(path string) error {
 		return err
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return fmt.Errorf("%s can be read by others (mode %04o): chmod 600 %s", path, mode, path)
+		return fmt.Errorf("%s can be read by others; run: chmod 600 %s: %w", path, path, message.Denied)
 	}
 	return nil
 }
