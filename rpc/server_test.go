@@ -58,43 +58,20 @@ func lounge(t *testing.T, h http.HandlerFunc) *memory {
 func TestSlowConnections(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		send   func(io.Writer) // what the client has to say, in its time
-		want   time.Duration   // when the server has had enough
-		answer string          // the beginning of what it says then
+		send   string        // what the client says at once
+		drop   string        // and after it a hundred times, once a second
+		want   time.Duration // when the server has had enough
+		answer string        // the beginning of what it says then
 	}{
-		{"nothing", func(io.Writer) {}, 10 * time.Second, ""},
-		{"half a header", func(w io.Writer) { _, _ = io.WriteString(w, "GET / HTTP/1.1\r\nHost: x") }, 10 * time.Second, ""},
-		{"a header drop by drop", func(w io.Writer) {
-			for range 30 {
-				if _, err := io.WriteString(w, "X"); err != nil {
-					return
-				}
-				time.Sleep(time.Second)
-			}
-		}, 10 * time.Second, ""},
-		{"idle after a request", func(w io.Writer) { _, _ = io.WriteString(w, "GET / HTTP/1.1\r\nHost: x\r\n\r\n") }, 90 * time.Second, "HTTP/1.1 200"},
-		{"a body that does not come", func(w io.Writer) {
-			_, _ = io.WriteString(w, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
-		}, 30 * time.Second, "HTTP/1.1 200"},
-		{"what nobody reads", func(w io.Writer) {
-			_, _ = io.WriteString(w, "POST /unread HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
-		}, 5 * time.Second, "HTTP/1.1 200"},
-		{"a coding that nobody reads", func(w io.Writer) {
-			_, _ = io.WriteString(w, "POST / HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 100000\r\n\r\n")
-		}, 5 * time.Second, "HTTP/1.1 501"},
-		{"a body drop by drop", func(w io.Writer) {
-			_, _ = io.WriteString(w, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
-			for range 100 {
-				if _, err := w.Write(make([]byte, 512)); err != nil {
-					return
-				}
-				time.Sleep(time.Second)
-			}
-		}, 0, "HTTP/1.1 200"},
-		{"a body that stops", func(w io.Writer) {
-			_, _ = io.WriteString(w, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
-			_, _ = w.Write(make([]byte, 500_000))
-		}, 60 * time.Second, "HTTP/1.1 200"},
+		{"nothing", "", "", 10 * time.Second, ""},
+		{"half a header", "GET / HTTP/1.1\r\nHost: x", "", 10 * time.Second, ""},
+		{"a header drop by drop", "GET / HTTP/1.1\r\nHost: x", "x", 10 * time.Second, ""},
+		{"idle after a request", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "", 90 * time.Second, "HTTP/1.1 200"},
+		{"a body that does not come", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n", "", 30 * time.Second, "HTTP/1.1 200"},
+		{"what nobody reads", "POST /unread HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n", "", 5 * time.Second, "HTTP/1.1 200"},
+		{"a coding that nobody reads", "POST / HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 100000\r\n\r\n", "", 5 * time.Second, "HTTP/1.1 501"},
+		{"a body drop by drop", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n", strings.Repeat("x", 512), 0, "HTTP/1.1 200"},
+		{"a body that stops", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + strings.Repeat("x", 500_000), "", 60 * time.Second, "HTTP/1.1 200"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var failed error
@@ -105,7 +82,14 @@ func TestSlowConnections(t *testing.T) {
 			})
 			conn := raw(t, m, "memory.test:443")
 			done := make(chan struct{})
-			go func() { defer close(done); c.send(conn) }()
+			go func() {
+				defer close(done)
+				_, err := io.WriteString(conn, c.send)
+				for n := 0; err == nil && c.drop != "" && n < 100; n++ {
+					_, err = io.WriteString(conn, c.drop)
+					time.Sleep(time.Second)
+				}
+			}()
 			said, took := untilClosed(conn)
 			<-done
 			switch {
