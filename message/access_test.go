@@ -23,6 +23,7 @@ func TestAccessWindow(t *testing.T) {
 		time.Minute + AccessSlack:       0,
 		time.Minute + AccessSlack + time.Millisecond: Clock,
 	} {
+		vec(t, "access", "access", "at "+at.String(), inputs{Text: header, Cards: cardsOf(t, ann.Chain), Address: server.Address().String(), Now: millis(testTime().Add(at))}, want)
 		claim := must(ParseAccess(header))(t)
 		a, err := claim.Verify(crypto.Single{}, ann.Chain, server.Address(), testTime().Add(at))
 		if want != 0 {
@@ -76,7 +77,9 @@ func TestAccessRefusals(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := &wirev1.Access{From: ann.Address().Bytes(), CardId: id[:], Audience: server.Address().Bytes(), Time: now, Expires: now + 1000}
 			c.edit(w)
-			claim, err := ParseAccess(headerOf(t, must(sign(kindAccess, w, c.by))(t)))
+			header := headerOf(t, must(sign(kindAccess, w, c.by))(t))
+			vec(t, "access", "access", name, inputs{Text: header, Cards: cardsOf(t, c.chain), Address: server.Address().String(), Now: now}, c.want)
+			claim, err := ParseAccess(header)
 			if err == nil {
 				_, err = claim.Verify(crypto.Single{}, c.chain, server.Address(), testTime())
 			}
@@ -169,7 +172,9 @@ func TestReceipts(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.edit(&w)
-			_, err := OpenReceipt(crypto.Single{}, server.Chain, must(sign(kindReceipt, &w, c.by))(t))
+			s := must(sign(kindReceipt, &w, c.by))(t)
+			vec(t, "receipts", "open_receipt", name, inputs{Cards: cardsOf(t, server.Chain), Statement: bytesOf(t, s)}, c.want)
+			_, err := OpenReceipt(crypto.Single{}, server.Chain, s)
 			if c.want != 0 || err != nil {
 				refused(t, err, c.want)
 			}

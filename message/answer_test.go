@@ -41,6 +41,16 @@ func (d *desk) about(t testing.TB, q Query) Answer {
 	return a
 }
 
+// asked is an answer for the vectors, read so long after it was given.
+func (d *desk) asked(t testing.TB, s *wirev1.Signed, q Query, age time.Duration) inputs {
+	t.Helper()
+	in := inputs{Cards: cardsOf(t, d.Chain), Statement: bytesOf(t, s), Name: q.Name, Now: millis(testTime().Add(age))}
+	if !q.Address.IsZero() {
+		in.Address = q.Address.String()
+	}
+	return in
+}
+
 func TestAnswers(t *testing.T) {
 	d := newDesk(t)
 	for name, q := range map[string]Query{
@@ -48,6 +58,7 @@ func TestAnswers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := must(SignAnswer(d.about(t, q), d.Signer))(t)
+			vec(t, "answers", "open_answer", name, d.asked(t, s, q, 0), 0)
 			a := must(OpenAnswer(crypto.Single{}, d.Chain, s, q, testTime()))(t)
 			if !a.Found || a.Tracker != d.Address() || !a.Time.Equal(testTime()) || a.Subject.FirstSeen[0] != testTime() || a.Stale {
 				t.Errorf("got %+v", a)
@@ -69,6 +80,9 @@ func TestAnswers(t *testing.T) {
 		t.Error("found nobody")
 	}
 	s = must(SignAnswer(d.about(t, Query{}), d.Signer))(t)
+	vec(t, "answers", "open_self_answer", "self", inputs{Statement: bytesOf(t, s), Now: millis(testTime())}, 0)
+	vec(t, "answers", "open_self_answer", "self, pinned", inputs{Statement: bytesOf(t, s), Address: d.Address().String(), Now: millis(testTime())}, 0)
+	vec(t, "answers", "open_self_answer", "self, pinned to another", inputs{Statement: bytesOf(t, s), Address: d.ann.Address().String(), Now: millis(testTime())}, BadSignature)
 	for _, want := range []Address{{}, d.Address()} {
 		if a := must(OpenSelfAnswer(crypto.Single{}, want, s, testTime()))(t); a.Subject.Address() != d.Address() {
 			t.Error("not about itself")
@@ -85,6 +99,7 @@ func TestAnswerAge(t *testing.T) {
 	for age, want := range map[time.Duration]Code{
 		-MaxAhead: 0, -MaxAhead - time.Millisecond: Clock, AnswerLife: 0, AnswerLife + time.Millisecond: Expired, 1 << 62: Expired,
 	} {
+		vec(t, "answers", "open_answer", "age "+age.String(), d.asked(t, s, q, min(age, 1000*day)), want)
 		if _, err := OpenAnswer(crypto.Single{}, d.Chain, s, q, testTime().Add(age)); want != 0 || err != nil {
 			refused(t, err, want)
 		}
@@ -150,8 +165,12 @@ func TestAnswerRefusals(t *testing.T) {
 			}
 			c.edit(&w)
 			fillNil(&w)
-			_, err := OpenAnswer(crypto.Single{}, c.chain, must(sign(kindAnswer, &w, d.Signer))(t), c.q, testTime())
+			s = must(sign(kindAnswer, &w, d.Signer))(t)
+			_, err := OpenAnswer(crypto.Single{}, c.chain, s, c.q, testTime())
 			refused(t, err, c.want)
+			in := d.asked(t, s, c.q, 0)
+			in.Cards = cardsOf(t, c.chain)
+			vec(t, "answers", "open_answer", name, in, c.want)
 		})
 	}
 	_, err := OpenAnswer(crypto.Single{}, bob.Chain, must(SignAnswer(usersWord, bob.Signer))(t), q, testTime())
@@ -201,8 +220,10 @@ func TestSelfAnswerRefusals(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := d.about(t, Query{})
 			c.edit(&a)
-			_, err := OpenSelfAnswer(crypto.Single{}, Address{}, must(SignAnswer(a, c.by))(t), testTime())
+			s := must(SignAnswer(a, c.by))(t)
+			_, err := OpenSelfAnswer(crypto.Single{}, Address{}, s, testTime())
 			refused(t, err, c.want)
+			vec(t, "answers", "open_self_answer", "self: "+name, inputs{Statement: bytesOf(t, s), Now: millis(testTime())}, c.want)
 		})
 	}
 	forged := must(SignAnswer(d.about(t, Query{}), d.Signer))(t)
@@ -237,6 +258,7 @@ func TestNameRecords(t *testing.T) {
 	d := newDesk(t)
 	good := NameRecord{Tracker: d.Address(), Name: "ann", Address: d.ann.Address(), Time: testTime()}
 	r := must(OpenName(crypto.Single{}, d.Chain, must(SignName(good, d.Signer))(t).Signed))(t)
+	vec(t, "names", "open_name", "record", inputs{Cards: cardsOf(t, d.Chain), Statement: bytesOf(t, r.Signed)}, 0)
 	if r.Name != "ann" || r.Address != d.ann.Address() || !r.Time.Equal(testTime()) || r.Tracker != d.Address() {
 		t.Errorf("got %+v", r)
 	}
@@ -256,7 +278,9 @@ func TestNameRecords(t *testing.T) {
 	} {
 		w := &wirev1.NameRecord{Tracker: d.Address().Bytes(), Name: "ann", Address: d.ann.Address().Bytes(), Time: 1}
 		c.edit(w)
-		_, err := OpenName(crypto.Single{}, c.chain, must(sign(kindName, w, c.by))(t))
+		s := must(sign(kindName, w, c.by))(t)
+		_, err := OpenName(crypto.Single{}, c.chain, s)
+		vec(t, "names", "open_name", "record: "+name, inputs{Cards: cardsOf(t, c.chain), Statement: bytesOf(t, s)}, c.want)
 		if CodeOf(err) != c.want {
 			t.Errorf("%s: %v", name, err)
 		}

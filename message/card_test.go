@@ -56,8 +56,10 @@ func TestCardRefusals(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := genesis(t, ann)
 			c.edit(w)
-			_, err := OpenChain(crypto.Single{}, []*wirev1.Signed{must(sign(kindCard, w, ann.Rotation[0]))(t)})
+			cards := []*wirev1.Signed{must(sign(kindCard, w, ann.Rotation[0]))(t)}
+			_, err := OpenChain(crypto.Single{}, cards)
 			refused(t, err, c.want)
+			vec(t, "cards", "open_chain", "genesis: "+name, inputs{Cards: rawCards(t, cards)}, c.want)
 		})
 	}
 }
@@ -91,8 +93,12 @@ func TestFrameRefusals(t *testing.T) {
 		"signature altered":  {func(s *wirev1.Signed) *wirev1.Signed { s.Signature[3] ^= 1; return s }, BadSignature},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := OpenChain(crypto.Single{}, []*wirev1.Signed{c.edit(proto.CloneOf(good))})
+			s := c.edit(proto.CloneOf(good))
+			_, err := OpenChain(crypto.Single{}, []*wirev1.Signed{s})
 			refused(t, err, c.want)
+			if s != nil {
+				vec(t, "statements", "open_chain", "frame: "+name, inputs{Cards: rawCards(t, []*wirev1.Signed{s})}, c.want)
+			}
 		})
 	}
 }

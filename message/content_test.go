@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 
@@ -43,6 +44,7 @@ func TestContent(t *testing.T) {
 	blob := file("")
 	c.Components = append(c.Components, Component{Type: "example/data", Data: []byte("not sent"), Blob: &blob})
 	c.Attachments = []Attachment{file("a.txt")}
+	vec(t, "contents", "parse_content", "subject, body, citation, blob and attachment", inputs{Bytes: must(MarshalContent(c))(t)}, 0)
 	back := must(ParseContent(must(MarshalContent(c))(t)))(t)
 	if got, ok := back.Citation(TypeReplyTo); !ok || got != cite {
 		t.Errorf("cites %+v", got)
@@ -103,7 +105,10 @@ func TestContentRefusals(t *testing.T) {
 		"as much as there is": {repeat(MaxComponents, MaxComponents), 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c2, err := ParseContent(must(proto.Marshal(c.w))(t))
+			if name != "as much as there is" {
+				vec(t, "contents", "parse_content", name, inputs{Bytes: bytesOf(t, c.w)}, c.want)
+			}
+			c2, err := ParseContent(bytesOf(t, c.w))
 			if c.want != 0 || err != nil {
 				refused(t, err, c.want)
 				return
@@ -167,6 +172,9 @@ func TestAttachmentNames(t *testing.T) {
 		"com": "com", "com10": "com10", "console": "console", "lptx": "lptx", "com1x.txt": "com1x.txt", "null": "null", "com0": "_com0", ".nul": "_nul",
 		strings.Repeat("a", 300): strings.Repeat("a", 200), strings.Repeat("ä", 150): strings.Repeat("ä", 100), strings.Repeat("a", 199) + "ä": strings.Repeat("a", 199), strings.Repeat("a", 199) + ". .x": strings.Repeat("a", 199),
 	} {
+		if utf8.ValidString(in) {
+			vec(t, "contents", "attachment_name", "name: "+in, inputs{Text: in}, 0)
+		}
 		if got := AttachmentName(in); got != want {
 			t.Errorf("%q became %q, want %q", in, got, want)
 		}

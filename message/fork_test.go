@@ -68,11 +68,30 @@ func TestCompareAtTheBoundary(t *testing.T) {
 		"a zero time":                    {sighted(f.file, 0), Sighting{f.fileToo, make([]time.Time, 2)}, Loses},
 	} {
 		t.Run(name, func(t *testing.T) {
+			forkVector(t, name, c.held, c.offered)
 			if got, err := Compare(c.held, c.offered); err != nil || got != c.want {
 				t.Errorf("got %v, %v, want %v", got, err, c.want)
 			}
 		})
 	}
+}
+
+// forkVector offers a comparison for the vectors, and the same the other way
+// round.
+func forkVector(t *testing.T, name string, held, offered Sighting) {
+	t.Helper()
+	times := func(s Sighting) (out []int64) {
+		for _, at := range s.FirstSeen {
+			if at.IsZero() {
+				return nil
+			}
+			out = append(out, millis(at))
+		}
+		return out
+	}
+	one := inputs{Cards: cardsOf(t, held.Chain), Seen: times(held), Other: cardsOf(t, offered.Chain), OtherSeen: times(offered)}
+	vec(t, "forks", "compare", name, one, 0)
+	vec(t, "forks", "compare", name+", the other way round", inputs{Cards: one.Other, Seen: one.OtherSeen, Other: one.Cards, OtherSeen: one.Seen}, 0)
 }
 
 // At the same millisecond and equal rank the lower id stands, whoever is held.
@@ -82,6 +101,7 @@ func TestCompareTie(t *testing.T) {
 	if low.Head().ID.String() > high.Head().ID.String() {
 		low, high = high, low
 	}
+	forkVector(t, "equal, same millisecond", sighted(high, 0), sighted(low, 0))
 	if got, _ := Compare(sighted(high, 0), sighted(low, time.Microsecond)); got != Wins {
 		t.Errorf("the lower id offered: %v", got)
 	}
@@ -91,8 +111,10 @@ func TestCompareTie(t *testing.T) {
 }
 
 func TestCompareTwoAddresses(t *testing.T) {
-	_, err := Compare(sighted(user(t, "ann").Chain, 0), sighted(user(t, "bob").Chain, 0))
+	ann, bob := user(t, "ann").Chain, user(t, "bob").Chain
+	_, err := Compare(sighted(ann, 0), sighted(bob, 0))
 	refused(t, err, Invalid)
+	vec(t, "forks", "compare", "two addresses", inputs{Cards: cardsOf(t, ann), Other: cardsOf(t, bob)}, Invalid)
 }
 
 // Whatever the cards and times: exactly one of two branches stands, and which
@@ -141,6 +163,7 @@ func TestCompareThreeWays(t *testing.T) {
 		"a longer branch of the same is newer": {sighted(low, 0), sighted(after(t, low, d, ann.paper), 0), Newer},
 	} {
 		t.Run(name, func(t *testing.T) {
+			forkVector(t, name, c.held, c.offered)
 			if got, err := Compare(c.held, c.offered); err != nil || got != c.want {
 				t.Errorf("got %v, %v, want %v", got, err, c.want)
 			}
@@ -176,6 +199,7 @@ func TestRankIsSigned(t *testing.T) {
 	again := &wirev1.Signed{Body: good.Body, Key: ann.Rotation[0].Public().Bytes(), Signature: ann.Rotation[0].Sign(kindCard, good.Body)}
 	_, err := ann.Chain.Extend(crypto.Single{}, []*wirev1.Signed{again})
 	refused(t, err, BadSignature)
+	vec(t, "forks", "open_chain", "a recovery card signed once more with a lower key", inputs{Cards: rawCards(t, append(ann.Chain.Signed(0), again))}, BadSignature)
 	if _, err := ann.Chain.Extend(crypto.Single{}, []*wirev1.Signed{good}); err != nil {
 		t.Error(err)
 	}

@@ -1,6 +1,8 @@
 package message
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -103,6 +105,9 @@ func TestRouteRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := OpenRoute(crypto.Single{}, c.chain, c.route)
+			if c.route != nil {
+				vec(t, "routes", "open_route", name, inputs{Cards: cardsOf(t, c.chain), Statement: bytesOf(t, c.route)}, c.want)
+			}
 			if c.want != 0 || err != nil {
 				refused(t, err, c.want)
 			}
@@ -144,6 +149,7 @@ func TestTicket(t *testing.T) {
 		"forged":              {forged, ann.server.Chain, testTime(), BadSignature},
 	} {
 		t.Run(name, func(t *testing.T) {
+			vec(t, "tickets", "ticket", name, inputs{Cards: cardsOf(t, c.server), Statement: bytesOf(t, c.ticket), Now: c.now.UnixMilli()}, c.want)
 			err := must(ParseTicket(c.ticket))(t).Verify(crypto.Single{}, c.server, c.now)
 			if c.want != 0 || err != nil {
 				refused(t, err, c.want)
@@ -204,6 +210,7 @@ func TestIdentity(t *testing.T) {
 	}
 	for n := range 4 {
 		w := i.WireAfter(n)
+		vec(t, "identities", "open_identity", fmt.Sprintf("after %d cards", n), inputs{Cards: cardsOf(t, c), Identity: bytesOf(t, w)}, 0)
 		if back := must(OpenIdentity(crypto.Single{}, w, c))(t); back.Chain.Len() != 3 || (n > 0) != (len(w.FirstSeen) == 0) {
 			t.Errorf("after %d: %d cards, %d times", n, back.Chain.Len(), len(w.FirstSeen))
 		}
@@ -255,6 +262,13 @@ func TestIdentityRefusals(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, err := OpenIdentity(crypto.Single{}, x.w, x.known)
 			refused(t, err, x.want)
+			if x.w != nil && !slices.Contains(x.w.Cards, nil) {
+				in := inputs{Identity: bytesOf(t, x.w)}
+				if x.known != nil {
+					in.Cards = cardsOf(t, x.known)
+				}
+				vec(t, "identities", "open_identity", name, in, x.want)
+			}
 		})
 	}
 	_, err := OpenIdentity(crypto.Single{}, part, nil)

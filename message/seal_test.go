@@ -294,7 +294,14 @@ func TestCheckSlots(t *testing.T) {
 		"with a public":   {post.Head, s.Slots[:1]},
 		"with a recalled": {ann.seal(t, Draft{Author: ann.Chain, Prev: s.Head, Time: testTime()}).Head, s.Slots},
 	} {
-		t.Run(name, func(t *testing.T) { refused(t, x.head.CheckSlots(x.slots), Invalid) })
+		t.Run(name, func(t *testing.T) {
+			refused(t, x.head.CheckSlots(x.slots), Invalid)
+			var slots [][]byte
+			for _, slot := range x.slots {
+				slots = append(slots, bytesOf(t, slot))
+			}
+			vec(t, "slots", "check_slots", name, inputs{Cards: cardsOf(t, ann.Chain), Statement: bytesOf(t, x.head.Signed), Slots: slots}, Invalid)
+		})
 	}
 }
 
