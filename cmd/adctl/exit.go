@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"airdispatch/client"
+	"airdispatch/cmd/internal/daemon"
+	"airdispatch/crypto"
+	"airdispatch/message"
+)
+
+// advice is what to do about an error, by the first thing in it that matches.
+func advice(err error) string {
+	for _, a := range []struct {
+		is   error
+		what string
+	}{
+		{client.ErrNoIdentity, "make one with `adctl id new`, or choose one with --as"},
+		{client.ErrNoAccount, "join a server with `adctl register --server REF --tracker REF`"},
+		{crypto.ErrPassphrase, "try again; the key file is unchanged"},
+		{message.Clock, "check the clock of this computer"},
+		{message.Disagreement, "compare the address with its owner, then `adctl contacts accept`"},
+		{message.Quota, "delete what you no longer need, or ask the server's operator for more room"},
+		{message.RateLimited, "wait a minute and try again"},
+		{message.Unavailable, "try again later; nothing that was accepted is lost"},
+		{message.AlreadyFetched, "a final message cannot be taken back once somebody has it"},
+	} {
+		if errors.Is(err, a.is) {
+			return a.what
+		}
+	}
+	return ""
+}
+
+// exitCode is the code that adctl ends with after err.
+func exitCode(err error) int {
+	switch {
+	case errors.Is(err, client.ErrNoIdentity), errors.Is(err, client.ErrNoAccount):
+		return daemon.ExitFailed
+	case errors.Is(err, crypto.ErrPassphrase):
+		return daemon.ExitRefused
+	}
+	for _, code := range []message.Code{message.AlreadyFetched, message.Contract, message.Recalled, message.Disagreement} {
+		if errors.Is(err, code) {
+			return daemon.ExitRefused
+		}
+	}
+	return daemon.ExitCode(err)
+}
+
+// codeName is a stable word for an error in JSON.
+func codeName(err error) string {
+	if code, ok := errors.AsType[message.Code](err); ok {
+		return code.Name()
+	}
+	switch {
+	case errors.Is(err, client.ErrNoIdentity):
+		return "no_identity"
+	case errors.Is(err, client.ErrNoAccount):
+		return "no_account"
+	case errors.Is(err, crypto.ErrPassphrase):
+		return "wrong_passphrase"
+	case errors.Is(err, context.Canceled):
+		return "interrupted"
+	case errors.Is(err, fs.ErrNotExist):
+		return "no_file"
+	case exitCode(err) == daemon.ExitUsage:
+		return "usage"
+	}
+	return "failed"
+}
+
+// errorJSON is an error with --json, on standard error.
+type errorJSON struct {
+	Error struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+		Advice  string `json:"advice,omitempty"`
+		Exit    int    `json:"exit"`
+	} `json:"error"`
+}
+
+// complain says what happened and what to do, and returns the exit code.
+func (a *app) complain(err error) int {
+	if err == nil {
+		return daemon.ExitDone
+	}
+	exit := exitCode(err)
+	if a.json {
+		var e errorJSON
+		e.Error.Code, e.Error.Message, e.Error.Advice, e.Error.Exit = codeName(err), err.Error(), advice(err), exit
+		_ = json.NewEncoder(a.err).Encode(e) // there is nobody to tell that this failed
+		return exit
+	}
+	if exit == daemon.ExitInterrupted && isTerminal(a.err) {
+		return exit
+	}
+	_, _ = fmt.Fprintf(a.err, "adctl: %s\n", visible(err.Error()))
+	if what := advice(err); what != "" {
+		a.sayf("adctl: %s", what)
+	}
+	return exit
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"airdispatch/message"
+)
+
+// visible makes text from strangers harmless on a terminal: what does not show
+// itself (escape sequences, characters without width, changes of direction) is
+// shown as its number. Line feeds and tabs stay.
+func visible(s string) string {
+	if strings.IndexFunc(s, hidden) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if hidden(r) {
+			_, _ = fmt.Fprintf(&b, "<U+%04X>", r)
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// hidden reports whether r would not show itself.
+func hidden(r rune) bool { return r != '\n' && r != '\t' && !message.Visible(r) }
+
+// oneLine is visible text without line feeds, for tables.
+func oneLine(s string) string {
+	return strings.Join(strings.Fields(visible(s)), " ")
+}
+
+// print writes data: as it is into a pipe or file, visible on a terminal.
+func (a *app) print(s string) error {
+	if isTerminal(a.out) {
+		s = visible(s)
+	}
+	_, err := io.WriteString(a.out, s)
+	return err
+}
+
+// printf is print with a format.
+func (a *app) printf(format string, args ...any) error { return a.print(fmt.Sprintf(format, args...)) }
+
+// emit writes v as one line of JSON.
+func (a *app) emit(v any) error {
+	e := json.NewEncoder(a.out)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// result writes v with --json, else the words.
+func (a *app) result(v any, format string, args ...any) error {
+	if a.json {
+		return a.emit(v)
+	}
+	return a.printf(format, args...)
+}
