@@ -473,3 +473,9 @@ func (rnd) Read(b []byte) (int, error) { return rand.Read(b) }
 type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
+
+// configs and couriers are what a host's settings are changed in.
+type (
+	configs  = mailserver.Config
+	couriers = courier.Config
+)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -86,18 +87,32 @@ func serve(ctx context.Context, s *daemon.Site) error {
 
 // publish keeps the server's route at its trackers. The first time decides when
 // the server says that it is ready: once a tracker has the route, so that
-// people can register at once, or when no tracker answers for a while.
+// people can register at once, or as soon as it is clear that none answers.
 func (p *parts) publish(ctx context.Context) error {
-	waited := time.AfterFunc(publishPatience, func() {
-		p.say("no tracker could be reached yet: mail is taken and kept, but nobody can register; trying on")
-		p.front.Ready()
-	})
-	defer waited.Stop()
+	var alone sync.Once
+	lonely := false
+	unreached := func() {
+		alone.Do(func() {
+			lonely = true
+			p.say("no tracker could be reached yet: accounts are served, but nobody new can register or be found; trying on")
+			p.front.Ready()
+		})
+	}
+	patience := time.AfterFunc(publishPatience, unreached)
+	defer patience.Stop()
 	p.own.Keep(ctx, func(ctx context.Context, pub *wirev1.Publication) error {
 		_, err := p.resolver.Publish(ctx, pub)
+		if err != nil && ctx.Err() == nil {
+			unreached()
+		}
 		return err
 	}, func() {
-		waited.Stop()
+		patience.Stop()
+		alone.Do(func() {})
+		if lonely {
+			p.say("the route is published now")
+		}
+		lonely = false
 		p.front.Ready()
 	})
 	return nil

@@ -226,7 +226,9 @@ func userListing(open daemon.Opener, verb, short string, l store.Listing) *cobra
 func withAddress(open daemon.Opener, cmd *cobra.Command, text string, use func(context.Context, *daemon.Site, message.Address) error) error {
 	a, err := message.ParseAddress(text)
 	if err != nil {
-		return daemon.Usage("%w", err)
+		// The first line says where the typing error is; what follows is for peers.
+		reason, _, _ := strings.Cut(err.Error(), "\n")
+		return daemon.Usage("%q is not an address: %s", text, reason)
 	}
 	return open(cmd, func(ctx context.Context, s *daemon.Site) error { return use(ctx, s, a) })
 }
