@@ -364,7 +364,9 @@ func TestVersionsAndErasure(t *testing.T) {
 	}
 	ok(t, h.PutMessage(t.Context(), me, home.Message{Ref: ref, Box: home.Received, Version: 2, Head: statement("2"), Time: noon, Expires: noon.Add(time.Hour)}))
 	blobs := []store.BlobRef{{ID: message.ID{1}, Size: 99}}
-	ok(t, h.PutVersion(t.Context(), me, ref, home.Version{Number: 2, Head: statement("2"), Content: letter("two", "b"), Blobs: blobs, Fetched: noon},
+	content := letter("two", "b")
+	content.Components = append(content.Components, message.Component{Type: "x/big", Data: []byte("large"), Blob: &message.Attachment{Name: "x", Key: make([]byte, 32)}})
+	ok(t, h.PutVersion(t.Context(), me, ref, home.Version{Number: 2, Head: statement("2"), Content: content, Blobs: blobs, Fetched: noon},
 		home.Version{Number: 1, Head: statement("1")}))
 	// A head alone takes nothing away.
 	ok(t, h.PutVersion(t.Context(), me, ref, home.Version{Number: 2, Head: statement("2")}))
@@ -372,6 +374,9 @@ func TestVersionsAndErasure(t *testing.T) {
 	ok(t, err)
 	if len(vs) != 2 || vs[0].Content != nil || vs[1].Content.Subject() != "two" || !slices.Equal(vs[1].Blobs, blobs) || !vs[1].Fetched.Equal(noon) {
 		t.Fatalf("%+v", vs)
+	}
+	if got := vs[1].Content.Components[2]; got.Blob == nil || string(got.Data) != "large" {
+		t.Fatalf("the data of a blob component: %+v", got)
 	}
 	m, _ := h.Message(t.Context(), me, ref)
 	if m.Kept != 2 || m.Subject != "two" {

@@ -38,6 +38,8 @@ type Message struct {
 	Seq    uint64
 	Folder store.Folder
 	Read   bool
+	// Unseen: no version was shown yet, on this device.
+	Unseen bool
 	// Hidden: the owner deleted the message.
 	Hidden  bool
 	Arrived time.Time
@@ -51,11 +53,12 @@ type Message struct {
 	Trouble string
 }
 
-const messageColumns = `author, mid, box, version, head, slot, kept, seq, folder, read, hidden, arrived, time, ended, expires, subject, trouble`
+const messageColumns = `author, mid, box, version, head, slot, kept, seq, folder, read, seen, hidden, arrived, time, ended, expires, subject, trouble`
 
-// PutMessage keeps a message. Where it is known, the boxes are united, the
-// newest version stays, and Kept and Subject are left to PutVersion; a message
-// of version 0 changes Seq, Folder, Read and Hidden alone.
+// PutMessage keeps a message, and its head as one of its versions. Where it is
+// known, the boxes are united, the newest version stays, and Kept and Subject
+// are left to PutVersion; a message of version 0 changes Seq, Folder, Read and
+// Hidden alone.
 func (h *Home) PutMessage(ctx context.Context, owner message.Address, m Message) error {
 	return h.transact(ctx, "put message", func(tx *sql.Tx) error { return putMessage(ctx, tx, owner, m) })
 }
@@ -114,6 +117,13 @@ func putMessage(ctx context.Context, tx *sql.Tx, owner message.Address, m Messag
 			arrived = iif(?13 <> 0, ?13, arrived)`,
 		key(owner), key(m.Ref.From), m.Ref.MID.Bytes(), m.Ref.MID.String(), m.Box, m.Version, head, slot, int64(m.Seq), m.Folder, m.Read, m.Hidden,
 		millis(m.Arrived), millis(m.Time), m.Ended, millis(m.Expires), m.Trouble)
+	if err != nil {
+		return err
+	}
+	// What was alerted stays on record, to compare with what is pulled later.
+	_, err = tx.ExecContext(ctx, `insert into version (message, version, head, sizes, classical, fetched)
+		select n, ?4, ?5, x'', 0, 0 from message where owner = ?1 and author = ?2 and mid = ?3 on conflict do nothing`,
+		key(owner), key(m.Ref.From), m.Ref.MID.Bytes(), m.Version, head)
 	return err
 }
 
@@ -216,13 +226,15 @@ func fold(s string) string { return strings.ToLower(s) }
 // Marking changes an owner's own copy; nil fields stay.
 type Marking struct {
 	Read, Hidden *bool
-	Folder       *store.Folder
+	// Seen: some version was shown.
+	Seen   *bool
+	Folder *store.Folder
 }
 
 // Mark changes one message. Errors: message.NotFound.
 func (h *Home) Mark(ctx context.Context, owner message.Address, ref message.Ref, m Marking) error {
-	return fault("mark", changed(h.db.ExecContext(ctx, `update message set read = coalesce(?4, read), hidden = coalesce(?5, hidden), folder = coalesce(?6, folder)
-		where owner = ?1 and author = ?2 and mid = ?3`, key(owner), key(ref.From), ref.MID.Bytes(), m.Read, m.Hidden, m.Folder)))
+	return fault("mark", changed(h.db.ExecContext(ctx, `update message set read = coalesce(?4, read), hidden = coalesce(?5, hidden), folder = coalesce(?6, folder), seen = coalesce(?7, seen)
+		where owner = ?1 and author = ?2 and mid = ?3`, key(owner), key(ref.From), ref.MID.Bytes(), m.Read, m.Hidden, m.Folder, m.Seen)))
 }
 
 // Forget erases a message and all its versions from the file. Errors:
@@ -241,12 +253,13 @@ func scanMessage(r *sql.Rows) (Message, error) {
 	var m Message
 	var author, mid, head, slot []byte
 	var arrived, at, expires, seq int64
-	err := r.Scan(&author, &mid, &m.Box, &m.Version, &head, &slot, &m.Kept, &seq, &m.Folder, &m.Read, &m.Hidden,
+	var seen bool
+	err := r.Scan(&author, &mid, &m.Box, &m.Version, &head, &slot, &m.Kept, &seq, &m.Folder, &m.Read, &seen, &m.Hidden,
 		&arrived, &at, &m.Ended, &expires, &m.Subject, &m.Trouble)
 	if err != nil {
 		return m, err
 	}
-	m.Seq = uint64(seq)
+	m.Seq, m.Unseen = uint64(seq), !seen
 	m.Arrived, m.Time, m.Expires = fromMillis(arrived), fromMillis(at), fromMillis(expires)
 	if m.Ref.From, err = address(author); err != nil {
 		return m, err

@@ -29,7 +29,8 @@ type Version struct {
 
 // PutVersion keeps versions of a message that is there, in place of what was
 // kept under their numbers; content that is there is not replaced by none. What
-// can be searched becomes that of the newest with content.
+// can be searched becomes that of the newest with content. The data of
+// components that are stored as blobs is kept too, where it is set.
 // Errors: message.NotFound.
 func (h *Home) PutVersion(ctx context.Context, owner message.Address, ref message.Ref, versions ...Version) error {
 	return h.transact(ctx, "put version", func(tx *sql.Tx) error {
@@ -47,7 +48,7 @@ func (h *Home) PutVersion(ctx context.Context, owner message.Address, ref messag
 	})
 }
 
-func putVersion(ctx context.Context, tx *sql.Tx, n int64, v Version) error {
+func putVersion(ctx context.Context, tx *sql.Tx, row int64, v Version) error {
 	head, err := proto.Marshal(v.Head)
 	if err != nil {
 		return err
@@ -64,11 +65,19 @@ func putVersion(ctx context.Context, tx *sql.Tx, n int64, v Version) error {
 	_, err = tx.ExecContext(ctx, `insert into version (message, version, head, content, sizes, classical, fetched) values (?1, ?2, ?3, ?4, ?5, ?6, ?7)
 		on conflict (message, version) do update set head = ?3, content = coalesce(?4, content), sizes = iif(?4 is null, sizes, ?5),
 			classical = iif(?4 is null, classical, ?6), fetched = iif(?4 is null, fetched, ?7)`,
-		n, v.Number, head, content, marshalBlobs(v.Blobs), v.Classical, millis(v.Fetched))
+		row, v.Number, head, content, marshalBlobs(v.Blobs), v.Classical, millis(v.Fetched))
 	if err != nil || v.Content == nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `update message set kept = ?2, subject = ?3, words = ?4 where n = ?1 and kept <= ?2`, n, v.Number, v.Content.Subject(), searchText(v.Content))
+	for n, p := range v.Content.Components {
+		if p.Blob == nil || p.Data == nil {
+			continue
+		}
+		if _, err := tx.ExecContext(ctx, `insert into part (message, version, n, data) values (?1, ?2, ?3, ?4) on conflict do nothing`, row, v.Number, n, p.Data); err != nil {
+			return err
+		}
+	}
+	_, err = tx.ExecContext(ctx, `update message set kept = ?2, subject = ?3, words = ?4 where n = ?1 and kept <= ?2`, row, v.Number, v.Content.Subject(), searchText(v.Content))
 	return err
 }
 
@@ -104,7 +113,34 @@ func (h *Home) Versions(ctx context.Context, owner message.Address, ref message.
 	rows, err := h.db.QueryContext(ctx, `select v.version, v.head, v.content, v.sizes, v.classical, v.fetched from version v join message m on m.n = v.message
 		where m.owner = ?1 and m.author = ?2 and m.mid = ?3 order by v.version`, key(owner), key(ref.From), ref.MID.Bytes())
 	out, err := collect(rows, err, scanVersion)
-	return out, fault("versions", err)
+	if err != nil {
+		return nil, fault("versions", err)
+	}
+	return out, fault("versions", h.parts(ctx, owner, ref, out))
+}
+
+// parts fills in the data of components that are stored as blobs.
+func (h *Home) parts(ctx context.Context, owner message.Address, ref message.Ref, versions []Version) error {
+	type part struct {
+		version uint64
+		n       int
+		data    []byte
+	}
+	rows, err := h.db.QueryContext(ctx, `select p.version, p.n, p.data from part p join message m on m.n = p.message
+		where m.owner = ?1 and m.author = ?2 and m.mid = ?3`, key(owner), key(ref.From), ref.MID.Bytes())
+	parts, err := collect(rows, err, func(r *sql.Rows) (p part, err error) {
+		err = r.Scan(&p.version, &p.n, &p.data)
+		return p, err
+	})
+	for _, p := range parts {
+		for i := range versions {
+			v := &versions[i]
+			if v.Number == p.version && v.Content != nil && p.n < len(v.Content.Components) && v.Content.Components[p.n].Blob != nil {
+				v.Content.Components[p.n].Data = p.data
+			}
+		}
+	}
+	return err
 }
 
 func scanVersion(r *sql.Rows) (Version, error) {
@@ -155,6 +191,9 @@ func (h *Home) Expire(ctx context.Context, now time.Time) error {
 
 // erase removes the contents of the messages that a condition names.
 func erase(ctx context.Context, tx *sql.Tx, where string, args ...any) error {
+	if _, err := tx.ExecContext(ctx, `delete from part where message in (select n from message where `+where+`)`, args...); err != nil {
+		return err
+	}
 	if _, err := tx.ExecContext(ctx, `update version set content = null, sizes = x'' where message in (select n from message where `+where+`)`, args...); err != nil {
 		return err
 	}

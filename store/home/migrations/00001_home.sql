@@ -62,6 +62,7 @@ create table message (
   seq      integer not null default 0,
   folder   integer not null default 0,
   read     integer not null default 0,
+  seen     integer not null default 0,    -- some version was shown on this device
   hidden   integer not null default 0,
   arrived  integer not null default 0,
   time     integer not null,
@@ -85,6 +86,14 @@ create table version (
   classical integer not null,
   fetched   integer not null,
   primary key (message, version)
+) without rowid;
+
+create table part (                       -- data of components that are blobs
+  message integer not null references message (n) on delete cascade,
+  version integer not null,
+  n       integer not null,
+  data    blob not null,
+  primary key (message, version, n)
 ) without rowid;
 
 create table notice (
@@ -136,6 +145,7 @@ drop table upload;
 drop table draft;
 drop table cursor;
 drop table notice;
+drop table part;
 drop table version;
 drop table message;
 drop table accepted;
