@@ -15,13 +15,15 @@ var floors = map[string]int{
 
 	"rpc":             2,
 	"store":           2,
+	"store/blobfile":  2,
 	"store/home":      2,
 	"store/keyfile":   2,
 	"store/memory":    2,
 	"store/sqlite":    2,
 	"store/storetest": 2,
 
-	"message": 1,
+	"message":       1,
+	"store/durable": 1, // below the stores: how a file is written, whatever is in it
 
 	"crypto":                            0,
 	"wire":                              0,

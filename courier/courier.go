@@ -20,6 +20,7 @@ import (
 // asks past every cache. Errors: message.NotFound where the trackers say that
 // there is no such address.
 type Resolver interface {
+	// Find is one look-up.
 	Find(ctx context.Context, a message.Address, fresh bool) (subject *message.Identity, servers map[message.Address]*message.Identity, err error)
 }
 
