@@ -57,11 +57,12 @@ func openCards(v crypto.Verifier, w *wirev1.Identity, known *Chain) (*Chain, err
 	}
 	partial := len(w.GetCards()) == 0
 	if !partial {
-		first, _, err := parseCard(w.GetCards()[0])
-		if err != nil {
+		// OpenChain reads it again, with its keys.
+		var first wirev1.Card
+		if _, err := parse(kindCard, w.GetCards()[0], MaxCard, &first); err != nil {
 			return nil, err
 		}
-		partial = first.Seq != 0
+		partial = first.GetSeq() != 0
 	}
 	if !partial {
 		return OpenChain(v, w.GetCards())
