@@ -51,7 +51,7 @@ type Client struct {
 	config Config
 	peers  *recent[message.Address, *Peer]
 
-	mu    sync.Mutex // held while a link is looked up or made, so that there is one for each key
+	mu    sync.Mutex // held while a peer or a link is looked up or made, so that there is one of each
 	links *recent[linkKey, *link]
 }
 
@@ -80,6 +80,8 @@ func (c *Client) Peer(id *message.Identity) (*Peer, error) {
 	if id.Route == nil || len(id.Route.Hosts) == 0 {
 		return nil, fmt.Errorf("rpc: peer %s: no hosts in its route: %w", id.Address().Short(), message.Invalid)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if p, ok := c.peers.find(id.Address()); ok && p.identity.Route.ID == id.Route.ID && p.identity.Chain.Head().ID == id.Chain.Head().ID {
 		return p, nil
 	}

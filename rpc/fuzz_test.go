@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
+	"io"
+	"log"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -90,7 +92,7 @@ func FuzzOpen(f *testing.F) {
 
 	var answer atomic.Pointer[[]byte]
 	l := tls.NewListener(m.listen("memory.test:443"), &tls.Config{Certificates: []tls.Certificate{p.cert}, NextProtos: []string{"http/1.1"}})
-	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	s := &http.Server{ErrorLog: log.New(io.Discard, "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/proto")
 		_, _ = w.Write(*answer.Load())
 	})}
@@ -135,7 +137,7 @@ func FuzzRefusal(f *testing.F) {
 	}
 	var give atomic.Pointer[reply]
 	l := tls.NewListener(m.listen("memory.test:443"), &tls.Config{Certificates: []tls.Certificate{p.cert}, NextProtos: []string{"http/1.1"}})
-	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	s := &http.Server{ErrorLog: log.New(io.Discard, "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		r := give.Load()
 		w.Header().Set(rpc.RefusalHeader, r.number)
 		w.Header().Set(rpc.TimeHeader, r.time)

@@ -29,6 +29,9 @@ const (
 	pingPatience = 15 * time.Second
 	// writeStall is how long a peer may refuse to take a single byte.
 	writeStall = 60 * time.Second
+	// maxConns is how many connections are opened to one host at once. Without it
+	// every call of a cold start would dial, and the host would count us out.
+	maxConns = 8
 	// maxAnswerHeader bounds the headers of an answer, in bytes.
 	maxAnswerHeader = 64 << 10
 	// unreachable is how long a host that could not be reached is tried last.
@@ -91,7 +94,8 @@ func (c *Client) transport(proof *tls.Config) *http.Transport {
 		TLSHandshakeTimeout:    dialTimeout,
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true,
-		MaxIdleConnsPerHost:    4,
+		MaxConnsPerHost:        maxConns,
+		MaxIdleConnsPerHost:    maxConns,
 		IdleConnTimeout:        linkIdle,
 		ResponseHeaderTimeout:  HeartbeatPatience,
 		MaxResponseHeaderBytes: maxAnswerHeader,
@@ -102,8 +106,10 @@ func (c *Client) transport(proof *tls.Config) *http.Transport {
 // send makes one exchange. It goes to the transport itself, not through an
 // http.Client, so there is nothing that could follow redirects or keep cookies.
 func (l *link) send(req *http.Request) (*http.Response, error) {
-	out := req.Clone(req.Context())
-	out.URL.Scheme, out.URL.Host, out.Host = "https", l.origin, ""
+	out := req.WithContext(req.Context()) // a copy; the headers stay shared, and a transport does not change them
+	u := *req.URL
+	u.Scheme, u.Host = "https", l.origin
+	out.URL, out.Host = &u, ""
 	res, err := l.transport.RoundTrip(out)
 	if err != nil && req.Context().Err() == nil {
 		l.downUntil.Store(time.Now().Add(unreachable).UnixNano())

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -223,7 +224,7 @@ func strange(t *testing.T, h http.HandlerFunc) *rpc.Peer {
 	s := httptest.NewUnstartedServer(h)
 	s.TLS = rpc.ServerTLS(p.cert)
 	s.EnableHTTP2 = true
-	s.Config.ErrorLog = nil
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	p.route(t, message.Host{URL: s.URL, Pin: crypto.Pin(p.cert.Leaf)})
