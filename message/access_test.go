@@ -23,7 +23,7 @@ func TestAccessWindow(t *testing.T) {
 		time.Minute + AccessSlack:       0,
 		time.Minute + AccessSlack + time.Millisecond: Clock,
 	} {
-		vec(t, "access", "access", "at "+at.String(), inputs{Text: header, Cards: cardsOf(t, ann.Chain), Address: server.Address().String(), Now: millis(testTime().Add(at))}, want)
+		vec(t, "access/access", "at "+at.String(), inputs{Text: header, Cards: cardsOf(t, ann.Chain), Address: server.Address().String(), Now: millis(testTime().Add(at))}, want)
 		claim := must(ParseAccess(header))(t)
 		a, err := claim.Verify(crypto.Single{}, ann.Chain, server.Address(), testTime().Add(at))
 		if want != 0 {
@@ -78,7 +78,7 @@ func TestAccessRefusals(t *testing.T) {
 			w := &wirev1.Access{From: ann.Address().Bytes(), CardId: id[:], Audience: server.Address().Bytes(), Time: now, Expires: now + 1000}
 			c.edit(w)
 			header := headerOf(t, must(sign(kindAccess, w, c.by))(t))
-			vec(t, "access", "access", name, inputs{Text: header, Cards: cardsOf(t, c.chain), Address: server.Address().String(), Now: now}, c.want)
+			vec(t, "access/access", name, inputs{Text: header, Cards: cardsOf(t, c.chain), Address: server.Address().String(), Now: now}, c.want)
 			claim, err := ParseAccess(header)
 			if err == nil {
 				_, err = claim.Verify(crypto.Single{}, c.chain, server.Address(), testTime())
@@ -173,7 +173,7 @@ func TestReceipts(t *testing.T) {
 			}
 			c.edit(&w)
 			s := must(sign(kindReceipt, &w, c.by))(t)
-			vec(t, "receipts", "open_receipt", name, inputs{Cards: cardsOf(t, server.Chain), Statement: bytesOf(t, s)}, c.want)
+			vec(t, "receipts/open_receipt", name, inputs{Cards: cardsOf(t, server.Chain), Statement: bytesOf(t, s)}, c.want)
 			_, err := OpenReceipt(crypto.Single{}, server.Chain, s)
 			if c.want != 0 || err != nil {
 				refused(t, err, c.want)

@@ -58,7 +58,7 @@ func TestAnswers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := must(SignAnswer(d.about(t, q), d.Signer))(t)
-			vec(t, "answers", "open_answer", name, d.asked(t, s, q, 0), 0)
+			vec(t, "answers/open_answer", name, d.asked(t, s, q, 0), 0)
 			a := must(OpenAnswer(crypto.Single{}, d.Chain, s, q, testTime()))(t)
 			if !a.Found || a.Tracker != d.Address() || !a.Time.Equal(testTime()) || a.Subject.FirstSeen[0] != testTime() || a.Stale {
 				t.Errorf("got %+v", a)
@@ -80,9 +80,9 @@ func TestAnswers(t *testing.T) {
 		t.Error("found nobody")
 	}
 	s = must(SignAnswer(d.about(t, Query{}), d.Signer))(t)
-	vec(t, "answers", "open_self_answer", "self", inputs{Statement: bytesOf(t, s), Now: millis(testTime())}, 0)
-	vec(t, "answers", "open_self_answer", "self, pinned", inputs{Statement: bytesOf(t, s), Address: d.Address().String(), Now: millis(testTime())}, 0)
-	vec(t, "answers", "open_self_answer", "self, pinned to another", inputs{Statement: bytesOf(t, s), Address: d.ann.Address().String(), Now: millis(testTime())}, BadSignature)
+	vec(t, "answers/open_self_answer", "self", inputs{Statement: bytesOf(t, s), Now: millis(testTime())}, 0)
+	vec(t, "answers/open_self_answer", "self, pinned", inputs{Statement: bytesOf(t, s), Address: d.Address().String(), Now: millis(testTime())}, 0)
+	vec(t, "answers/open_self_answer", "self, pinned to another", inputs{Statement: bytesOf(t, s), Address: d.ann.Address().String(), Now: millis(testTime())}, BadSignature)
 	for _, want := range []Address{{}, d.Address()} {
 		if a := must(OpenSelfAnswer(crypto.Single{}, want, s, testTime()))(t); a.Subject.Address() != d.Address() {
 			t.Error("not about itself")
@@ -99,7 +99,7 @@ func TestAnswerAge(t *testing.T) {
 	for age, want := range map[time.Duration]Code{
 		-MaxAhead: 0, -MaxAhead - time.Millisecond: Clock, AnswerLife: 0, AnswerLife + time.Millisecond: Expired, 1 << 62: Expired,
 	} {
-		vec(t, "answers", "open_answer", "age "+age.String(), d.asked(t, s, q, min(age, 1000*day)), want)
+		vec(t, "answers/open_answer", "age "+age.String(), d.asked(t, s, q, min(age, 1000*day)), want)
 		if _, err := OpenAnswer(crypto.Single{}, d.Chain, s, q, testTime().Add(age)); want != 0 || err != nil {
 			refused(t, err, want)
 		}
@@ -170,7 +170,7 @@ func TestAnswerRefusals(t *testing.T) {
 			refused(t, err, c.want)
 			in := d.asked(t, s, c.q, 0)
 			in.Cards = cardsOf(t, c.chain)
-			vec(t, "answers", "open_answer", name, in, c.want)
+			vec(t, "answers/open_answer", name, in, c.want)
 		})
 	}
 	_, err := OpenAnswer(crypto.Single{}, bob.Chain, must(SignAnswer(usersWord, bob.Signer))(t), q, testTime())
@@ -223,7 +223,7 @@ func TestSelfAnswerRefusals(t *testing.T) {
 			s := must(SignAnswer(a, c.by))(t)
 			_, err := OpenSelfAnswer(crypto.Single{}, Address{}, s, testTime())
 			refused(t, err, c.want)
-			vec(t, "answers", "open_self_answer", "self: "+name, inputs{Statement: bytesOf(t, s), Now: millis(testTime())}, c.want)
+			vec(t, "answers/open_self_answer", "self: "+name, inputs{Statement: bytesOf(t, s), Now: millis(testTime())}, c.want)
 		})
 	}
 	forged := must(SignAnswer(d.about(t, Query{}), d.Signer))(t)
@@ -258,7 +258,7 @@ func TestNameRecords(t *testing.T) {
 	d := newDesk(t)
 	good := NameRecord{Tracker: d.Address(), Name: "ann", Address: d.ann.Address(), Time: testTime()}
 	r := must(OpenName(crypto.Single{}, d.Chain, must(SignName(good, d.Signer))(t).Signed))(t)
-	vec(t, "names", "open_name", "record", inputs{Cards: cardsOf(t, d.Chain), Statement: bytesOf(t, r.Signed)}, 0)
+	vec(t, "names/open_name", "record", inputs{Cards: cardsOf(t, d.Chain), Statement: bytesOf(t, r.Signed)}, 0)
 	if r.Name != "ann" || r.Address != d.ann.Address() || !r.Time.Equal(testTime()) || r.Tracker != d.Address() {
 		t.Errorf("got %+v", r)
 	}
@@ -280,7 +280,7 @@ func TestNameRecords(t *testing.T) {
 		c.edit(w)
 		s := must(sign(kindName, w, c.by))(t)
 		_, err := OpenName(crypto.Single{}, c.chain, s)
-		vec(t, "names", "open_name", "record: "+name, inputs{Cards: cardsOf(t, c.chain), Statement: bytesOf(t, s)}, c.want)
+		vec(t, "names/open_name", "record: "+name, inputs{Cards: cardsOf(t, c.chain), Statement: bytesOf(t, s)}, c.want)
 		if CodeOf(err) != c.want {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -59,7 +59,7 @@ func TestCardRefusals(t *testing.T) {
 			cards := []*wirev1.Signed{must(sign(kindCard, w, ann.Rotation[0]))(t)}
 			_, err := OpenChain(crypto.Single{}, cards)
 			refused(t, err, c.want)
-			vec(t, "cards", "open_chain", "genesis: "+name, inputs{Cards: rawCards(t, cards)}, c.want)
+			vec(t, "cards/open_chain", "genesis: "+name, inputs{Cards: rawCards(t, cards)}, c.want)
 		})
 	}
 }
@@ -97,7 +97,7 @@ func TestFrameRefusals(t *testing.T) {
 			_, err := OpenChain(crypto.Single{}, []*wirev1.Signed{s})
 			refused(t, err, c.want)
 			if s != nil {
-				vec(t, "statements", "open_chain", "frame: "+name, inputs{Cards: rawCards(t, []*wirev1.Signed{s})}, c.want)
+				vec(t, "statements/open_chain", "frame: "+name, inputs{Cards: rawCards(t, []*wirev1.Signed{s})}, c.want)
 			}
 		})
 	}

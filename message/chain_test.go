@@ -65,7 +65,7 @@ func TestChainRefusals(t *testing.T) {
 			_, err := OpenChain(crypto.Single{}, x.cards)
 			refused(t, err, x.want)
 			if !slices.Contains(x.cards, nil) {
-				vec(t, "chains", "open_chain", name, inputs{Cards: rawCards(t, x.cards)}, x.want)
+				vec(t, "chains/open_chain", name, inputs{Cards: rawCards(t, x.cards)}, x.want)
 			}
 		})
 	}
@@ -111,7 +111,7 @@ func TestExtendAndBranch(t *testing.T) {
 		t.Run("branch "+name, func(t *testing.T) {
 			got, err := x.from.Branch(crypto.Single{}, x.cards)
 			if !slices.Contains(x.cards, nil) {
-				vec(t, "chains", "branch", "branch: "+name, inputs{Cards: cardsOf(t, x.from), Other: rawCards(t, x.cards)}, x.want)
+				vec(t, "chains/branch", "branch: "+name, inputs{Cards: cardsOf(t, x.from), Other: rawCards(t, x.cards)}, x.want)
 			}
 			if x.want != 0 {
 				refused(t, err, x.want)
@@ -218,7 +218,7 @@ func TestRevokedAndClosed(t *testing.T) {
 		"not in the card it names ": {resigned(t, old, device), both, BadSignature, BadSignature},
 	} {
 		t.Run(name, func(t *testing.T) {
-			vec(t, "heads", "open_head", "signer: "+name, inputs{Cards: cardsOf(t, x.chain), Statement: bytesOf(t, x.claim.head.Signed)}, x.want)
+			vec(t, "heads/open_head", "signer: "+name, inputs{Cards: cardsOf(t, x.chain), Statement: bytesOf(t, x.claim.head.Signed)}, x.want)
 			if _, err := x.claim.Verify(crypto.Single{}, x.chain); x.want != 0 || err != nil {
 				refused(t, err, x.want)
 			}

@@ -44,7 +44,7 @@ func TestContent(t *testing.T) {
 	blob := file("")
 	c.Components = append(c.Components, Component{Type: "example/data", Data: []byte("not sent"), Blob: &blob})
 	c.Attachments = []Attachment{file("a.txt")}
-	vec(t, "contents", "parse_content", "subject, body, citation, blob and attachment", inputs{Bytes: must(MarshalContent(c))(t)}, 0)
+	vec(t, "contents/parse_content", "subject, body, citation, blob and attachment", inputs{Bytes: must(MarshalContent(c))(t)}, 0)
 	back := must(ParseContent(must(MarshalContent(c))(t)))(t)
 	if got, ok := back.Citation(TypeReplyTo); !ok || got != cite {
 		t.Errorf("cites %+v", got)
@@ -106,7 +106,7 @@ func TestContentRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if name != "as much as there is" {
-				vec(t, "contents", "parse_content", name, inputs{Bytes: bytesOf(t, c.w)}, c.want)
+				vec(t, "contents/parse_content", name, inputs{Bytes: bytesOf(t, c.w)}, c.want)
 			}
 			c2, err := ParseContent(bytesOf(t, c.w))
 			if c.want != 0 || err != nil {
@@ -173,7 +173,7 @@ func TestAttachmentNames(t *testing.T) {
 		strings.Repeat("a", 300): strings.Repeat("a", 200), strings.Repeat("ä", 150): strings.Repeat("ä", 100), strings.Repeat("a", 199) + "ä": strings.Repeat("a", 199), strings.Repeat("a", 199) + ". .x": strings.Repeat("a", 199),
 	} {
 		if utf8.ValidString(in) {
-			vec(t, "contents", "attachment_name", "name: "+in, inputs{Text: in}, 0)
+			vec(t, "contents/attachment_name", "name: "+in, inputs{Text: in}, 0)
 		}
 		if got := AttachmentName(in); got != want {
 			t.Errorf("%q became %q, want %q", in, got, want)

@@ -90,8 +90,8 @@ func forkVector(t *testing.T, name string, held, offered Sighting) {
 		return out
 	}
 	one := inputs{Cards: cardsOf(t, held.Chain), Seen: times(held), Other: cardsOf(t, offered.Chain), OtherSeen: times(offered)}
-	vec(t, "forks", "compare", name, one, 0)
-	vec(t, "forks", "compare", name+", the other way round", inputs{Cards: one.Other, Seen: one.OtherSeen, Other: one.Cards, OtherSeen: one.Seen}, 0)
+	vec(t, "forks/compare", name, one, 0)
+	vec(t, "forks/compare", name+", the other way round", inputs{Cards: one.Other, Seen: one.OtherSeen, Other: one.Cards, OtherSeen: one.Seen}, 0)
 }
 
 // At the same millisecond and equal rank the lower id stands, whoever is held.
@@ -114,7 +114,7 @@ func TestCompareTwoAddresses(t *testing.T) {
 	ann, bob := user(t, "ann").Chain, user(t, "bob").Chain
 	_, err := Compare(sighted(ann, 0), sighted(bob, 0))
 	refused(t, err, Invalid)
-	vec(t, "forks", "compare", "two addresses", inputs{Cards: cardsOf(t, ann), Other: cardsOf(t, bob)}, Invalid)
+	vec(t, "forks/compare", "two addresses", inputs{Cards: cardsOf(t, ann), Other: cardsOf(t, bob)}, Invalid)
 }
 
 // Whatever the cards and times: exactly one of two branches stands, and which
@@ -199,7 +199,7 @@ func TestRankIsSigned(t *testing.T) {
 	again := &wirev1.Signed{Body: good.Body, Key: ann.Rotation[0].Public().Bytes(), Signature: ann.Rotation[0].Sign(kindCard, good.Body)}
 	_, err := ann.Chain.Extend(crypto.Single{}, []*wirev1.Signed{again})
 	refused(t, err, BadSignature)
-	vec(t, "forks", "open_chain", "a recovery card signed once more with a lower key", inputs{Cards: rawCards(t, append(ann.Chain.Signed(0), again))}, BadSignature)
+	vec(t, "forks/open_chain", "a recovery card signed once more with a lower key", inputs{Cards: rawCards(t, append(ann.Chain.Signed(0), again))}, BadSignature)
 	if _, err := ann.Chain.Extend(crypto.Single{}, []*wirev1.Signed{good}); err != nil {
 		t.Error(err)
 	}

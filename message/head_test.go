@@ -87,7 +87,7 @@ func TestHeadRefusals(t *testing.T) {
 			s := must(sign(kindHead, w, ann.Signer))(t)
 			_, err := OpenHead(crypto.Single{}, ann.Chain, s)
 			refused(t, err, c.want)
-			vec(t, "heads", "open_head", name, inputs{Cards: cardsOf(t, ann.Chain), Statement: bytesOf(t, s)}, c.want)
+			vec(t, "heads/open_head", name, inputs{Cards: cardsOf(t, ann.Chain), Statement: bytesOf(t, s)}, c.want)
 		})
 	}
 	w, _ := rawHead(t, private)
@@ -163,7 +163,7 @@ func TestCheckNextRefusals(t *testing.T) {
 			w.Binding = must(proto.Marshal(b))(t)
 			next := must(OpenHead(crypto.Single{}, ann.Chain, must(sign(kindHead, w, ann.Signer))(t)))(t)
 			refused(t, c.prev.CheckNext(next), c.want)
-			vec(t, "succession", "check_next", name, inputs{Cards: cardsOf(t, ann.Chain), Statement: bytesOf(t, c.prev.Signed), Next: bytesOf(t, next.Signed)}, c.want)
+			vec(t, "succession/check_next", name, inputs{Cards: cardsOf(t, ann.Chain), Statement: bytesOf(t, c.prev.Signed), Next: bytesOf(t, next.Signed)}, c.want)
 		})
 	}
 	if err := one.CheckNext(two); err != nil {

@@ -17,9 +17,9 @@ const (
 
 func TestAddresses(t *testing.T) {
 	a := must(ParseAddress(annText))(t)
-	vec(t, "addresses", "parse_address", "lower case", inputs{Text: annText}, 0)
-	vec(t, "addresses", "parse_address", "upper case", inputs{Text: strings.ToUpper(annText)}, 0)
-	vec(t, "addresses", "address_from_bytes", "bytes", inputs{Bytes: a.Bytes()}, 0)
+	vec(t, "addresses/parse_address", "lower case", inputs{Text: annText}, 0)
+	vec(t, "addresses/parse_address", "upper case", inputs{Text: strings.ToUpper(annText)}, 0)
+	vec(t, "addresses/address_from_bytes", "bytes", inputs{Bytes: a.Bytes()}, 0)
 	if a.String() != annText || len(annText) != 50 || a.Short() != annText[:12] || must(ParseAddress(strings.ToUpper(annText)))(t) != a {
 		t.Errorf("got %s, %s", a, a.Short())
 	}
@@ -41,7 +41,7 @@ func TestAddresses(t *testing.T) {
 		"", "ad1", "ad1q", mixed, annText[:49], annText + "q", "bc1" + annText[3:], annText[:20] + "1" + annText[21:], " " + annText,
 		Address{}.String(), "ad1p" + annText[4:], "ad1" + annText[4:], strings.Replace(annText, "q5", "5q", 1),
 	} {
-		vec(t, "addresses", "parse_address", s, inputs{Text: s}, Invalid)
+		vec(t, "addresses/parse_address", s, inputs{Text: s}, Invalid)
 		if _, err := ParseAddress(s); CodeOf(err) != Invalid || err == nil {
 			t.Errorf("%q: %v", s, err)
 		}
@@ -52,14 +52,14 @@ func TestAddresses(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	for _, b := range [][]byte{nil, make([]byte, AddressSize), append([]byte{1}, a[:]...), a[:], append(a.Bytes(), 0)} {
-		vec(t, "addresses", "address_from_bytes", hex.EncodeToString(b), inputs{Bytes: b}, Invalid)
+		vec(t, "addresses/address_from_bytes", hex.EncodeToString(b), inputs{Bytes: b}, Invalid)
 		_, err := AddressFromBytes(b)
 		refused(t, err, Invalid)
 	}
 	// Text of a version that does not exist, and with 24 bytes, checksum right.
 	for _, symbols := range [][]byte{append([]byte{1}, crypto.ToSymbols(a[:])...), append([]byte{0}, crypto.ToSymbols(a[:24])...), append([]byte{0}, crypto.ToSymbols(append(a[:], 1))...)} {
 		s := must(crypto.EncodeBech32m("ad", symbols))(t)
-		vec(t, "addresses", "parse_address", s, inputs{Text: s}, Invalid)
+		vec(t, "addresses/parse_address", s, inputs{Text: s}, Invalid)
 		_, err := ParseAddress(s)
 		refused(t, err, Invalid)
 	}
@@ -76,13 +76,13 @@ func TestIDs(t *testing.T) {
 	if m.String() != midText || must(MIDFromBytes(m.Bytes()))(t) != m {
 		t.Errorf("got %s", m)
 	}
-	vec(t, "names", "parse_mid", "mid", inputs{Text: midText}, 0)
-	vec(t, "names", "parse_mid", "mid in upper case", inputs{Text: strings.ToUpper(midText)}, 0)
+	vec(t, "names/parse_mid", "mid", inputs{Text: midText}, 0)
+	vec(t, "names/parse_mid", "mid in upper case", inputs{Text: strings.ToUpper(midText)}, 0)
 	for _, name := range []string{"profile", "2026/hello.md", "a"} {
-		vec(t, "names", "named_mid", "mid of "+name, inputs{Name: name}, 0)
+		vec(t, "names/named_mid", "mid of "+name, inputs{Name: name}, 0)
 	}
 	for _, s := range []string{"", midText[1:], midText + "0", "g" + midText[1:], strings.Repeat("0", 32), strings.Repeat("x", 200)} {
-		vec(t, "names", "parse_mid", "mid: "+s, inputs{Text: s}, Invalid)
+		vec(t, "names/parse_mid", "mid: "+s, inputs{Text: s}, Invalid)
 		_, err := ParseMID(s)
 		refused(t, err, Invalid)
 	}
@@ -127,7 +127,7 @@ func TestParseTarget(t *testing.T) {
 		"airdispatch:" + annText + "?":          {Address: ann},
 		"airdispatch:" + annText + "?later=yes": {Address: ann},
 	} {
-		vec(t, "references", "parse_target", s, inputs{Text: s}, 0)
+		vec(t, "references/parse_target", s, inputs{Text: s}, 0)
 		got, err := ParseTarget(s)
 		if err != nil || got.Address != want.Address || got.Host != want.Host || got.UserName != want.UserName || got.PostName != want.PostName || got.MID != want.MID {
 			t.Errorf("%q: %+v, %v", s, got, err)
@@ -144,7 +144,7 @@ func TestParseTarget(t *testing.T) {
 		"airdispatch:" + annText + "?tracker=https://t.example&tracker=https%3A%2F%2F%5B%3A%3A1%5D%3A444%23" + annText,
 		"airdispatch:" + annText + "?tracker=https://t.example&x=y&tracker=https://[::1]:444#" + annText,
 	} {
-		vec(t, "references", "parse_target", link, inputs{Text: link}, 0)
+		vec(t, "references/parse_target", link, inputs{Text: link}, 0)
 		got := must(ParseTarget(link))(t)
 		if len(got.Trackers) != 2 || got.Trackers[0].String() != "https://t.example" || got.Trackers[1].Address != ann || got.Trackers[1].URL != "https://[::1]:444" {
 			t.Errorf("%q: %+v", link, got)
@@ -168,7 +168,7 @@ func TestParseTargetRefusals(t *testing.T) {
 		"airdispatch:", "airdispatch://" + annText, "airdispatch:" + annText + "?tracker=http://t", "airdispatch:" + annText + "?tracker=https://t/x", "airdispatch:" + annText + "?%zz", "airdispatch:" + annText + "?a;b",
 		"http:" + annText, "airdispatch:" + annText + "?tracker=" + strings.Repeat("a", 2000), "ann@host\x00", "ann\n@host", "ann@ho\\st",
 	} {
-		vec(t, "references", "parse_target", "target: "+s, inputs{Text: s}, Invalid)
+		vec(t, "references/parse_target", "target: "+s, inputs{Text: s}, Invalid)
 		got, err := ParseTarget(s)
 		refused(t, err, Invalid)
 		if got.Address != (Address{}) || got.UserName != "" || got.Host != "" || len(got.Trackers) != 0 {
@@ -186,7 +186,7 @@ func TestParseReference(t *testing.T) {
 		"https://t#" + strings.ToUpper(annText): "https://t#" + annText,
 		"https://my_host":                       "https://my_host",
 	} {
-		vec(t, "references", "parse_reference", "reference: "+s, inputs{Text: s}, 0)
+		vec(t, "references/parse_reference", "reference: "+s, inputs{Text: s}, 0)
 		if got, err := ParseReference(s); err != nil || got.String() != want {
 			t.Errorf("%q: %s, %v", s, got, err)
 		}
@@ -195,7 +195,7 @@ func TestParseReference(t *testing.T) {
 		"", "t.example", "http://t.example", "https://", "https://t.example//", "https://t.example/x", "https://t.example#", "https://t.example#ad1", "https://t.example?x#" + annText,
 		"https://u@t.example", "https://u:p@t.example", "https://t.example:", "https://t%2eexample", "https:/t", "ftp://t", "https://t\x00", "https://t#" + annText + "#", "https://" + strings.Repeat("a.", 200) + "a",
 	} {
-		vec(t, "references", "parse_reference", "reference: "+s, inputs{Text: s}, Invalid)
+		vec(t, "references/parse_reference", "reference: "+s, inputs{Text: s}, Invalid)
 		_, err := ParseReference(s)
 		refused(t, err, Invalid)
 	}
@@ -214,8 +214,8 @@ func TestNames(t *testing.T) {
 		"ad1": {false, true}, "ad1x": {false, true}, "adx": {true, true}, "a/b": {false, true}, "a/b/c": {false, true}, "a//b": {false, false}, "/": {false, false}, "a/.b": {false, false}, "a\x00b": {false, false},
 	} {
 		code := map[bool]Code{false: Invalid}
-		vec(t, "names", "check_user_name", "user: "+name, inputs{Name: name}, code[want[0]])
-		vec(t, "names", "check_post_name", "post: "+name, inputs{Name: name}, code[want[1]])
+		vec(t, "names/check_user_name", "user: "+name, inputs{Name: name}, code[want[0]])
+		vec(t, "names/check_post_name", "post: "+name, inputs{Name: name}, code[want[1]])
 		if got := CheckUserName(name) == nil; got != want[0] {
 			t.Errorf("user %q: %v", name, got)
 		}

@@ -106,7 +106,7 @@ func TestRouteRefusals(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, err := OpenRoute(crypto.Single{}, c.chain, c.route)
 			if c.route != nil {
-				vec(t, "routes", "open_route", name, inputs{Cards: cardsOf(t, c.chain), Statement: bytesOf(t, c.route)}, c.want)
+				vec(t, "routes/open_route", name, inputs{Cards: cardsOf(t, c.chain), Statement: bytesOf(t, c.route)}, c.want)
 			}
 			if c.want != 0 || err != nil {
 				refused(t, err, c.want)
@@ -149,7 +149,7 @@ func TestTicket(t *testing.T) {
 		"forged":              {forged, ann.server.Chain, testTime(), BadSignature},
 	} {
 		t.Run(name, func(t *testing.T) {
-			vec(t, "tickets", "ticket", name, inputs{Cards: cardsOf(t, c.server), Statement: bytesOf(t, c.ticket), Now: c.now.UnixMilli()}, c.want)
+			vec(t, "tickets/ticket", name, inputs{Cards: cardsOf(t, c.server), Statement: bytesOf(t, c.ticket), Now: c.now.UnixMilli()}, c.want)
 			err := must(ParseTicket(c.ticket))(t).Verify(crypto.Single{}, c.server, c.now)
 			if c.want != 0 || err != nil {
 				refused(t, err, c.want)
@@ -210,7 +210,7 @@ func TestIdentity(t *testing.T) {
 	}
 	for n := range 4 {
 		w := i.WireAfter(n)
-		vec(t, "identities", "open_identity", fmt.Sprintf("after %d cards", n), inputs{Cards: cardsOf(t, c), Identity: bytesOf(t, w)}, 0)
+		vec(t, "identities/open_identity", fmt.Sprintf("after %d cards", n), inputs{Cards: cardsOf(t, c), Identity: bytesOf(t, w)}, 0)
 		if back := must(OpenIdentity(crypto.Single{}, w, c))(t); back.Chain.Len() != 3 || (n > 0) != (len(w.FirstSeen) == 0) {
 			t.Errorf("after %d: %d cards, %d times", n, back.Chain.Len(), len(w.FirstSeen))
 		}
@@ -267,7 +267,7 @@ func TestIdentityRefusals(t *testing.T) {
 				if x.known != nil {
 					in.Cards = cardsOf(t, x.known)
 				}
-				vec(t, "identities", "open_identity", name, in, x.want)
+				vec(t, "identities/open_identity", name, in, x.want)
 			}
 		})
 	}

@@ -300,7 +300,7 @@ func TestCheckSlots(t *testing.T) {
 			for _, slot := range x.slots {
 				slots = append(slots, bytesOf(t, slot))
 			}
-			vec(t, "slots", "check_slots", name, inputs{Cards: cardsOf(t, ann.Chain), Statement: bytesOf(t, x.head.Signed), Slots: slots}, Invalid)
+			vec(t, "slots/check_slots", name, inputs{Cards: cardsOf(t, ann.Chain), Statement: bytesOf(t, x.head.Signed), Slots: slots}, Invalid)
 		})
 	}
 }

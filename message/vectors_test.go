@@ -65,12 +65,14 @@ type boxSeed struct {
 }
 
 // vec offers a case for the vectors: with -update it is added to the file
-// unless one of its name is there. want is zero for what must succeed.
-func vec(t *testing.T, file, op, name string, in inputs, want Code) {
+// unless one of its name is there. fileOp is file and operation with a slash
+// between; want is zero for what must succeed.
+func vec(t *testing.T, fileOp, name string, in inputs, want Code) {
 	t.Helper()
 	if !*update {
 		return
 	}
+	file, op, _ := strings.Cut(fileOp, "/")
 	path := filepath.Join(vectorDir, file+".json")
 	all := readVectors(t, path)
 	if slices.ContainsFunc(all, func(v vector) bool { return v.Name == name }) {
