@@ -125,6 +125,10 @@ func (s *Server) fetchOwn(ctx context.Context, wants []*want) {
 		}
 		p := pulledOf(versions, w.ref.From)
 		newest := versions[len(versions)-1]
+		if d, err := describe(newest.Head); err != nil || d.expired(time.Now()) {
+			w.err = errors.Join(err, fmt.Errorf("mailserver: fetch: %w", message.Expired))
+			continue
+		}
 		w.own = true
 		w.got = store.Copy{Ref: w.ref, Version: newest.Number, Heads: p.Heads, Slot: p.Slot, Payload: p.Payload, Blobs: newest.Blobs}
 	}

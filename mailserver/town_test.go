@@ -279,7 +279,7 @@ func (p *person) draft(d message.Draft, text string, to ...*person) *message.Sea
 
 // edit is the next version; recall the last.
 func (p *person) edit(prev *message.Head, text string, to ...*person) *message.Sealed {
-	return p.draft(message.Draft{Prev: prev}, text, to...)
+	return p.draft(message.Draft{Prev: prev, Terms: message.Revisable}, text, to...)
 }
 
 func (p *person) recall(prev *message.Head) *message.Sealed {
@@ -376,7 +376,9 @@ func (p *person) reads(author *person, ref message.Ref) string {
 // open verifies and decrypts what was pulled.
 func (p *person) open(author *person, r *wirev1.Pulled) string {
 	p.t.Helper()
-	h, err := message.OpenHead(crypto.Single{}, author.keyring.Chain, r.GetHeads()[len(r.GetHeads())-1])
+	claim, err := message.ParseHead(r.GetHeads()[len(r.GetHeads())-1])
+	must(p.t, err)
+	h, err := claim.VerifyKept(verifier, author.keyring.Chain)
 	must(p.t, err)
 	l, err := message.Open(h, r.GetSlot(), p.keyring.Boxes, r.GetPayload())
 	must(p.t, err)
@@ -479,3 +481,6 @@ type (
 	configs  = mailserver.Config
 	couriers = courier.Config
 )
+
+// verifier is the plain one.
+var verifier = crypto.Single{}
