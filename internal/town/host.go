@@ -236,3 +236,6 @@ func (h *Host) close() {
 		h.town.fail(fmt.Errorf("%s does not stop in order: %w", h.name, err))
 	}
 }
+
+// Mail is what a mail server keeps, for tests that look behind it.
+func (h *Host) Mail() *store.Mail { return h.kept.mail }

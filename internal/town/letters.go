@@ -7,6 +7,7 @@ import (
 
 	"airdispatch/client"
 	"airdispatch/message"
+	"airdispatch/store"
 )
 
 // Send writes to people, by their names, and returns the message.
@@ -148,4 +149,77 @@ func (r *Resident) CannotRead(m message.Ref, reason error) {
 		_, err := c.Read(ctx, m, client.ReadOptions{})
 		return err
 	})
+}
+
+// Verdict is what a person thinks of another, by name.
+func (r *Resident) Verdict(of string, v store.Verdict) {
+	r.town.t.Helper()
+	r.Does("judges "+of, func(ctx context.Context, c *client.Client) error {
+		a, err := r.town.addresses([]string{of})
+		if err != nil {
+			return err
+		}
+		address, err := message.ParseAddress(a[0])
+		if err != nil {
+			return err
+		}
+		return c.SetVerdict(ctx, address, v)
+	})
+}
+
+// Delivery is how far a message has come for somebody, by name.
+func (r *Resident) Delivery(m message.Ref, to string) (found client.Delivery) {
+	r.town.t.Helper()
+	r.Does("asks for the status", func(ctx context.Context, c *client.Client) error {
+		a, err := r.town.addresses([]string{to})
+		if err != nil {
+			return err
+		}
+		p, err := c.Status(ctx, m)
+		if err != nil {
+			return err
+		}
+		for _, d := range p.Deliveries {
+			if d.To.String() == a[0] {
+				found = d
+				return nil
+			}
+		}
+		return fmt.Errorf("no delivery to %s", to)
+	})
+	return found
+}
+
+// AwaitsState waits until a message has come so far for somebody.
+func (r *Resident) AwaitsState(m message.Ref, to string, state store.DeliveryState) client.Delivery {
+	r.town.t.Helper()
+	var d client.Delivery
+	r.town.Awaits(fmt.Sprintf("state %d for %s", state, to), func() bool {
+		d = r.Delivery(m, to)
+		return d.State == state
+	})
+	return d
+}
+
+// Posts is what a person finds that somebody has published, by name: the bodies,
+// oldest first.
+func (r *Resident) Posts(of string) (bodies []string) {
+	r.town.t.Helper()
+	r.Does("reads the posts of "+of, func(ctx context.Context, c *client.Client) error {
+		a, err := r.town.addresses([]string{of})
+		if err != nil {
+			return err
+		}
+		address, err := message.ParseAddress(a[0])
+		if err != nil {
+			return err
+		}
+		items, err := c.Posts(ctx, address)
+		for _, i := range items {
+			body, _ := i.Content.Body()
+			bodies = append(bodies, body)
+		}
+		return err
+	})
+	return bodies
 }

@@ -92,9 +92,11 @@ func (w *Town) close() {
 	for _, r := range people {
 		r.close()
 	}
+	var closing sync.WaitGroup
 	for _, h := range hosts {
-		h.close()
+		closing.Go(h.close)
 	}
+	closing.Wait()
 }
 
 // Failed reports whether the story has ended early.
