@@ -34,7 +34,7 @@ func (s *Server) Lookup(ctx context.Context, r *wirev1.LookupRequest) (*wirev1.L
 	if n < 1 || n > maxQueries {
 		return nil, fmt.Errorf("tracker: look-up: %d queries, 1 to %d: %w", n, maxQueries, message.Invalid)
 	}
-	if !s.limiters.lookupFrom(peer(ctx), n) {
+	if !s.limiters.lookupFrom(s.peer(ctx), n) {
 		return nil, fmt.Errorf("tracker: look-up: from one network: %w", message.RateLimited)
 	}
 	s.counts.lookups.Add(uint64(n))

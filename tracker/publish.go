@@ -34,7 +34,7 @@ func (s *Server) Publish(ctx context.Context, r *wirev1.PublishRequest) (*wirev1
 	if n < 1 || n > maxPublications {
 		return nil, fmt.Errorf("tracker: publish: %d publications, 1 to %d: %w", n, maxPublications, message.Invalid)
 	}
-	if !s.limiters.publishFrom(peer(ctx), n) {
+	if !s.limiters.publishFrom(s.peer(ctx), n) {
 		return nil, fmt.Errorf("tracker: publish: from one network: %w", message.RateLimited)
 	}
 	now := time.Now()

@@ -31,6 +31,9 @@ type Config struct {
 	Rand io.Reader
 	// Private serves listed addresses and those hosted by listed servers only.
 	Private bool
+	// Proxied says that calls come through a proxy on this machine, which names
+	// the asker's address in X-Forwarded-For.
+	Proxied bool
 	// Reserved names, beside those that are always reserved.
 	Reserved []string
 	Limits   Limits

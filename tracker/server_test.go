@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"connectrpc.com/connect"
 
 	"airdispatch/crypto"
 	"airdispatch/message"
@@ -304,6 +307,31 @@ func TestNetworkLimits(t *testing.T) {
 	q := &wirev1.LookupRequest{Queries: []*wirev1.Query{{}, {}, {}, {}}}
 	if _, err := s.Lookup(t.Context(), q); !errors.Is(err, message.RateLimited) {
 		t.Errorf("four of three queries: %v, want rate limited", err)
+	}
+}
+
+// TestProxiedLimits: behind a proxy each asker is counted by itself, and
+// nobody but a proxy on this machine can say who asks.
+func TestProxiedLimits(t *testing.T) {
+	for _, proxied := range []bool{true, false} {
+		s := honest(t, func(c *tracker.Config) {
+			c.Proxied, c.Limits = proxied, tracker.Limits{LookupBurst: 2, LookupsPerSecond: 1}
+		})
+		p, _, err := newClient(t, nil).Open(t.Context(), s.ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var refused int
+		for n := range 12 {
+			ctx, info := connect.NewClientContext(t.Context())
+			info.RequestHeader().Set("X-Forwarded-For", fmt.Sprintf("192.0.2.77, 192.0.2.%d", n))
+			if _, err := p.Directory().Lookup(ctx, &wirev1.LookupRequest{Queries: []*wirev1.Query{{}}}); errors.Is(err, message.RateLimited) {
+				refused++
+			}
+		}
+		if proxied != (refused == 0) {
+			t.Errorf("proxied %t: %d of 12 refused", proxied, refused)
+		}
 	}
 }
 

@@ -107,7 +107,7 @@ func serve(ctx context.Context, s *daemon.Site) error {
 	}
 	server := tracker.New(tracker.Config{
 		Keyring: s.Keyring, Identity: own.Identity, Store: s.Tracker, Verifier: s.Verifier, Rand: s.Rand,
-		Private: c.Private, Reserved: c.ReservedNames, Limits: tracker.Limits(c.Limits), Log: s.Log,
+		Private: c.Private, Proxied: c.TLS == daemon.TLSOff, Reserved: c.ReservedNames, Limits: tracker.Limits(c.Limits), Log: s.Log,
 	})
 	server.Mount(front.Server)
 	observe(front.Registry, server)
