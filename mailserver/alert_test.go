@@ -44,6 +44,7 @@ func alertOf(s *message.Sealed, to *person) *wirev1.AlertItem {
 
 // TestAlertEnemies: what is not taken answers alike, and leaves nothing behind.
 func TestAlertEnemies(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	defer w.stop()
 	one, two, rogue := w.host("one"), w.host("two"), w.host("rogue")
@@ -126,6 +127,7 @@ func TestAlertEnemies(t *testing.T) {
 // TestAlertClock: a head from the future is refused with a reason that the
 // sender can mend.
 func TestAlertClock(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	defer w.stop()
 	one, two := w.host("one"), w.host("two")
@@ -152,6 +154,7 @@ func TestAlertClock(t *testing.T) {
 // TestRequests: strangers share their caps, blocked ones get nowhere, and who
 // was written to is no stranger.
 func TestRequests(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	defer w.stop()
 	one, two := w.host("one"), w.host("two")

@@ -23,8 +23,6 @@ const (
 	blobsPath = "/blobs/"
 	// HaveHeader tells how many bytes of a blob there are.
 	HaveHeader = "Airdispatch-Have"
-	// blobIdle is how long one read of an upload may wait for the next bytes.
-	blobIdle = 75 * time.Second
 	// blobBuffer is what one transfer holds in memory.
 	blobBuffer = 128 << 10
 )
@@ -125,7 +123,7 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request, id message.ID) e
 			w.Header().Set(HaveHeader, strconv.FormatInt(have, 10))
 			return fmt.Errorf("mailserver: upload: at %d where %d is due: %w", part.off, have, message.Conflict)
 		}
-		body := &patientReader{r: http.MaxBytesReader(w, r.Body, part.end-part.off+1), deadline: http.NewResponseController(w).SetReadDeadline}
+		body := http.MaxBytesReader(w, r.Body, part.end-part.off+1)
 		if have, err = s.c.Store.Blobs.Write(ctx, blob, part.off, body); err != nil {
 			return err
 		}
@@ -184,20 +182,6 @@ func parseContentRange(text string) (contentRange, error) {
 		return c, fail
 	}
 	return c, nil
-}
-
-// patientReader gives each read of a body its own deadline: a slow upload may
-// take its time, a silent one ends.
-type patientReader struct {
-	r        io.Reader
-	deadline func(time.Time) error
-}
-
-// Read waits at most blobIdle.
-func (p *patientReader) Read(b []byte) (int, error) {
-	// Where the connection has no deadlines, the server's own bounds stay.
-	_ = p.deadline(time.Now().Add(blobIdle))
-	return p.r.Read(b)
 }
 
 // download hands out a blob of a message: an owner gets it through this server

@@ -65,6 +65,7 @@ func (p *person) put(id message.ID, b []byte, off, end int) (int, string, error)
 // TestBlobs: an attachment is uploaded in parts, listed by a message, read
 // through the reader's server in ranges, and gone after the recall.
 func TestBlobs(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.keep = inFiles
 	defer w.stop()
@@ -142,6 +143,7 @@ func TestBlobs(t *testing.T) {
 
 // TestBlobRefusals: what is wrong with an upload is said before its bytes count.
 func TestBlobRefusals(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	defer w.stop()
 	one := w.host("one", func(c *configs, _ *couriers) { c.Limits.Bytes = 1 << 20 })

@@ -25,6 +25,7 @@ func (p *person) tryJoin(h *host, invite string) error {
 
 // TestJoin: who may, under each policy.
 func TestJoin(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	defer w.stop()
 	policy := func(p mailserver.AccountsPolicy) func(*configs, *couriers) {
@@ -74,6 +75,7 @@ func TestJoin(t *testing.T) {
 // TestSuspended: an account that is suspended reads and does nothing else; one
 // that has left is nobody.
 func TestSuspended(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	defer w.stop()
 	one, two := w.host("one"), w.host("two")
@@ -105,6 +107,7 @@ func TestSuspended(t *testing.T) {
 // TestLostDevice: what a removed device signs is refused at once, the Access
 // that it still holds among it.
 func TestLostDevice(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	defer w.stop()
 	one, two := w.host("one"), w.host("two")
@@ -141,6 +144,7 @@ func TestLostDevice(t *testing.T) {
 // TestLookup: anybody is told about the server itself; about others, only who
 // lives here.
 func TestLookup(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	defer w.stop()
 	one := w.host("one")

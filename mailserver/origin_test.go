@@ -23,6 +23,7 @@ func (l *liar) Pull(_ context.Context, req *wirev1.PullRequest) (*wirev1.PullRes
 // TestLyingOrigin: whatever the author's server hands out, the reader gets the
 // author's words or none.
 func TestLyingOrigin(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	defer w.stop()
 	one, two := w.host("one"), w.host("two")

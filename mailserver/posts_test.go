@@ -31,6 +31,7 @@ func (p *person) posts(of *person, limit uint32) []*wirev1.Post {
 
 // TestPosts: anybody reads what is public, and nothing else, in its newest state.
 func TestPosts(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	defer w.stop()
 	one := w.host("one")
@@ -85,6 +86,7 @@ func TestPosts(t *testing.T) {
 // TestFollow: followers and watchers hear at once, and what happened before
 // they came is not lost on them.
 func TestFollow(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	defer w.stop()
 	one, two := w.host("one"), w.host("two")

@@ -27,6 +27,7 @@ func (w *world) pull(c *rpc.Client, from *host, req *wirev1.PullRequest) (*wirev
 // TestPullEnemies: a private message is for its recipients and for the servers
 // in their routes. Everybody else hears the same as for one that is not there.
 func TestPullEnemies(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	defer w.stop()
 	one, two, rogue := w.host("one"), w.host("two"), w.host("rogue")
@@ -72,6 +73,7 @@ func TestPullEnemies(t *testing.T) {
 // TestFinal: a final message has one version, and can be recalled until
 // somebody has fetched it.
 func TestFinal(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	defer w.stop()
 	one, two := w.host("one"), w.host("two")
@@ -105,6 +107,7 @@ func forcedEdit(t *testing.T, p *person, prev *message.Head, to *person) *messag
 // TestTwoDevices: of two edits of one version, one is taken; the other is told
 // what stands.
 func TestTwoDevices(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	defer w.stop()
 	one := w.host("one")

@@ -12,6 +12,7 @@ import (
 // TestReceipts: fetched is the reader's server's word, opened the reader's own;
 // nobody else's counts.
 func TestReceipts(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	defer w.stop()
 	one, two, rogue := w.host("one"), w.host("two"), w.host("rogue")

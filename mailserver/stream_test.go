@@ -14,6 +14,7 @@ import (
 // TestSubmitStream: results come in order, also for edits of what is still on
 // its way, and one bad submission spoils no other.
 func TestSubmitStream(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.keep = inFiles
 	defer w.stop()
@@ -66,6 +67,7 @@ func TestSubmitStream(t *testing.T) {
 
 // TestAlertStream: the same for alerts.
 func TestAlertStream(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	defer w.stop()
 	one, two := w.host("one"), w.host("two")
