@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -264,14 +265,26 @@ func Load(c Config, dir string, environ []string, flags *pflag.FlagSet) error {
 		}
 	}
 	err = k.UnmarshalWithConf("", c, koanf.UnmarshalConf{Tag: "toml", DecoderConfig: &mapstructure.DecoderConfig{
-		DecodeHook: mapstructure.ComposeDecodeHookFunc(
-			mapstructure.StringToSliceHookFunc(","), mapstructure.TextUnmarshallerHookFunc()),
+		DecodeHook:       mapstructure.ComposeDecodeHookFunc(listed, mapstructure.TextUnmarshallerHookFunc()),
 		WeaklyTypedInput: true, ErrorUnused: true, Squash: true, Result: c,
 	}})
 	if err != nil {
 		return from.decoding(err)
 	}
 	return errors.Join(from.checked(c.Shared().check()), from.checked(c.Check()))
+}
+
+// listed splits a list that came as one text, from the environment or a flag,
+// at its commas.
+func listed(from, to reflect.Type, value any) (any, error) {
+	text, ok := value.(string)
+	if !ok || from.Kind() != reflect.String || to.Kind() != reflect.Slice {
+		return value, nil
+	}
+	if text == "" {
+		return []string{}, nil
+	}
+	return strings.Split(text, ","), nil
 }
 
 // configKey is the annotation of a flag that overrides a setting.
