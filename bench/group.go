@@ -32,18 +32,33 @@ type Report struct {
 	Results map[string][]Result
 }
 
+// Options of a run.
+type Options struct {
+	// Dir is where cases have their directories.
+	Dir string
+	// Rounds, and how long a case runs in each.
+	Rounds int
+	Span   time.Duration
+	// Said takes a line for every result.
+	Said io.Writer
+	// Around is called before the measured part of a case, and what it returns
+	// after it: for profiles. May be nil.
+	Around func(c Case) func()
+}
+
 // Run measures every case of the group in every round, in an order that turns
 // round by round, so that none always comes first.
-func (g Group) Run(dir string, rounds int, span time.Duration, said io.Writer) (*Report, error) {
+func (g Group) Run(o Options) (*Report, error) {
 	r := &Report{Group: g, Results: make(map[string][]Result)}
-	for round := range rounds {
+	for round := range o.Rounds {
 		for i := range g.Cases {
 			c := g.Cases[(i+round)%len(g.Cases)]
-			res, err := c.Measure(dir, span)
+			res, err := c.Measure(o.Dir, o.Span, o.Around)
 			if err != nil {
 				return nil, fmt.Errorf("bench: %s: %s: %w", g.Name, c.Name, err)
 			}
-			fmt.Fprintf(said, "%s %d/%d  %-50s %12s/s  p99 %8s  cpu %s\n", g.Name, round+1, rounds, c.Name, figure(res.Rate), short(res.P99), short(res.CPU))
+			fmt.Fprintf(o.Said, "%-9s %d/%d  %-44s %8s/s  p50 %8s  p99 %8s  cpu %8s  %5.0f allocs\n",
+				g.Name, round+1, o.Rounds, c.Name, figure(res.Rate), short(res.P50), short(res.P99), short(res.CPU), res.Allocs)
 			r.Results[c.Name] = append(r.Results[c.Name], res)
 		}
 	}

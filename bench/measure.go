@@ -59,8 +59,10 @@ func (c Case) workers() int { return max(c.Workers, 1) }
 
 func (c Case) each() int { return max(c.Each, 1) }
 
-// Measure runs a case for a while, after a warm-up of a quarter of it.
-func (c Case) Measure(dir string, span time.Duration) (Result, error) {
+// Measure runs a case for a while, after a warm-up of a quarter of it. Where
+// around is not nil, it is called before the measured part and what it returns
+// after it.
+func (c Case) Measure(dir string, span time.Duration, around func(c Case) func()) (Result, error) {
 	r, err := c.open(dir)
 	if err != nil {
 		return Result{}, err
@@ -79,6 +81,9 @@ func (c Case) Measure(dir string, span time.Duration) (Result, error) {
 	n := int(perSecond*span.Seconds()*1.5) + 64*c.workers()
 	if err := r.prepare(n); err != nil {
 		return Result{}, err
+	}
+	if around != nil {
+		defer around(c)()
 	}
 	return c.count(r, n, span)
 }

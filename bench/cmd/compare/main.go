@@ -1,7 +1,7 @@
 // Compare measures Airdispatch beside its limits and its peers and writes the
 // tables of docs/performance.md.
 //
-//	go run ./cmd/compare [-only submit,pull] [-rounds 5] [-time 2s] [-profile dir]
+//	go run ./cmd/compare [-only submit,pull] [-case words] [-rounds 5] [-time 2s] [-profile dir]
 //
 // Tables go to stdout, progress to stderr. Everything runs on loopback, in this
 // process and in a temporary directory, and ends by itself.
@@ -27,9 +27,10 @@ import (
 func main() {
 	var o options
 	flag.StringVar(&o.only, "only", "", "run these groups, by name, with commas between; all where empty")
+	flag.StringVar(&o.words, "case", "", "of these groups, run the cases whose name contains this")
 	flag.IntVar(&o.rounds, "rounds", 5, "how often every case is run")
 	flag.DurationVar(&o.span, "time", 2*time.Second, "how long every case runs in a round")
-	flag.StringVar(&o.profile, "profile", "", "write a processor profile of each group into this directory")
+	flag.StringVar(&o.profile, "profile", "", "write processor profiles of the measured parts into this directory")
 	flag.StringVar(&o.dir, "dir", "", "work below this directory instead of the system's temporary one")
 	list := flag.Bool("list", false, "list the groups and their cases")
 	flag.Parse()
@@ -49,9 +50,9 @@ func main() {
 }
 
 type options struct {
-	only, profile, dir string
-	rounds             int
-	span               time.Duration
+	only, words, profile, dir string
+	rounds                    int
+	span                      time.Duration
 }
 
 // run measures the chosen groups. A group that cannot be measured is reported
@@ -69,12 +70,8 @@ func run(o options, out, said io.Writer) error {
 		if o.only != "" && !slices.Contains(strings.Split(o.only, ","), g.Name) {
 			continue
 		}
-		stop, err := profiled(o.profile, g.Name)
-		if err != nil {
-			return err
-		}
-		r, err := g.Run(dir, o.rounds, o.span, said)
-		stop()
+		g.Cases = slices.DeleteFunc(g.Cases, func(c bench.Case) bool { return !strings.Contains(c.Name, o.words) })
+		r, err := g.Run(bench.Options{Dir: dir, Rounds: o.rounds, Span: o.span, Said: said, Around: profiling(o.profile, g.Name)})
 		if err != nil {
 			fmt.Fprintln(said, err)
 			failed = append(failed, err.Error())
@@ -88,23 +85,25 @@ func run(o options, out, said io.Writer) error {
 	return nil
 }
 
-// profiled begins a processor profile, where one is wanted.
-func profiled(dir, name string) (stop func(), err error) {
+// profiling writes a processor profile of the measured part of each case, where
+// a directory is given; the last round's stays.
+func profiling(dir, group string) func(bench.Case) func() {
 	if dir == "" {
-		return func() {}, nil
+		return nil
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
+	return func(c bench.Case) func() {
+		name := strings.NewReplacer(" ", "-", ",", "", "/", "-").Replace(group + "-" + c.Name)
+		f, err := os.Create(filepath.Join(dir, name+".pprof"))
+		if err == nil {
+			err = pprof.StartCPUProfile(f)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "compare: profile:", err)
+			return func() {}
+		}
+		return func() {
+			pprof.StopCPUProfile()
+			_ = f.Close()
+		}
 	}
-	f, err := os.Create(filepath.Join(dir, name+".pprof"))
-	if err != nil {
-		return nil, err
-	}
-	if err := pprof.StartCPUProfile(f); err != nil {
-		return nil, err
-	}
-	return func() {
-		pprof.StopCPUProfile()
-		_ = f.Close()
-	}, nil
 }
