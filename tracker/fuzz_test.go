@@ -24,7 +24,7 @@ func FuzzPublish(f *testing.F) {
 	p, _ := seeds(f)
 	f.Add(p)
 	f.Add([]byte{})
-	s, k, _ := local(f, nil)
+	s, k, _ := local(f, inMemory)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var r wirev1.PublishRequest
 		if proto.Unmarshal(b, &r) != nil {
@@ -56,7 +56,7 @@ func FuzzPublish(f *testing.F) {
 func FuzzLookup(f *testing.F) {
 	_, q := seeds(f)
 	f.Add(q)
-	s, _, _ := local(f, nil)
+	s, _, _ := local(f, inMemory)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var r wirev1.LookupRequest
 		if proto.Unmarshal(b, &r) != nil {

@@ -16,6 +16,7 @@ import (
 	"airdispatch/message"
 	"airdispatch/rpc"
 	"airdispatch/store"
+	"airdispatch/store/memory"
 	"airdispatch/store/sqlite"
 	"airdispatch/tracker"
 	wirev1 "airdispatch/wire/airdispatch/v1"
@@ -124,14 +125,19 @@ func local(t testing.TB, change func(*tracker.Config)) (*tracker.Server, *messag
 	k := newKeys(t, message.RoleTracker)
 	own := serverRoute(t, k, 1, somewhere)
 	c := tracker.Config{
-		Keyring: k, Identity: func() *message.Identity { return own }, Store: openStore(t), Verifier: crypto.NewVerifier(),
-		Rand: rand.Reader, Limits: unlimited,
+		Keyring: k, Identity: func() *message.Identity { return own }, Verifier: crypto.NewVerifier(), Rand: rand.Reader, Limits: unlimited,
 	}
 	if change != nil {
 		change(&c)
 	}
+	if c.Store == nil {
+		c.Store = openStore(t)
+	}
 	return tracker.New(c), k, c.Store
 }
+
+// inMemory is for tests that are about rules and not about keeping.
+func inMemory(c *tracker.Config) { c.Store = memory.NewTracker() }
 
 // site is something that answers on loopback, over TLS.
 type site struct {

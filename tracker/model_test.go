@@ -67,7 +67,7 @@ func TestModel(t *testing.T) {
 		all = append(all, byCard)
 	}
 	rapid.Check(t, func(rt *rapid.T) {
-		s, k, _ := local(t, nil)
+		s, k, _ := local(t, inMemory)
 		held := make(map[int]*message.Identity)
 		rt.Repeat(map[string]func(*rapid.T){
 			"publish": func(rt *rapid.T) {
