@@ -129,7 +129,7 @@ func (b *blobs) fill(ctx context.Context, f *os.File, ref store.BlobRef, offset 
 		// Bytes that come in one go are hashed on their way.
 		to = io.MultiWriter(f, h)
 	}
-	n, err := io.CopyBuffer(onlyWriter{to}, onlyReader{ctx, io.LimitReader(r, ref.Size-offset)}, make([]byte, buffer))
+	n, err := io.CopyBuffer(onlyWriter{to}, until(ctx, io.LimitReader(r, ref.Size-offset)), make([]byte, buffer))
 	size := offset + n
 	if size < ref.Size {
 		if err == nil {
@@ -142,7 +142,7 @@ func (b *blobs) fill(ctx context.Context, f *os.File, ref store.BlobRef, offset 
 		if _, err := f.Seek(0, io.SeekStart); err != nil {
 			return size, err
 		}
-		if id, _, err = crypto.BlobID(onlyReader{ctx, f}); err != nil {
+		if id, _, err = crypto.BlobID(until(ctx, f)); err != nil {
 			return size, err
 		}
 	}
@@ -173,18 +173,20 @@ type onlyWriter struct{ w io.Writer }
 // Write writes.
 func (w onlyWriter) Write(p []byte) (int, error) { return w.w.Write(p) }
 
-// onlyReader reads until its caller gives up.
-type onlyReader struct {
-	ctx context.Context
-	r   io.Reader
-}
+// readerFunc is a func that reads.
+type readerFunc func(p []byte) (int, error)
 
-// Read reads.
-func (r onlyReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.r.Read(p)
+// Read calls the func.
+func (r readerFunc) Read(p []byte) (int, error) { return r(p) }
+
+// until reads r as long as the caller wants it.
+func until(ctx context.Context, r io.Reader) io.Reader {
+	return readerFunc(func(p []byte) (int, error) {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		return r.Read(p)
+	})
 }
 
 // Size tells how much there is.

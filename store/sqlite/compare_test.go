@@ -1,0 +1,47 @@
+package sqlite_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"airdispatch/store"
+	"airdispatch/store/memory"
+	"airdispatch/store/sqlite"
+	"airdispatch/store/storetest"
+)
+
+// TestMain runs fewer random sequences than rapid does by itself, since each of
+// them syncs a file some hundred times. -rapid.checks=1000 runs more.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if checks := flag.Lookup("rapid.checks"); checks.Value.String() == checks.DefValue {
+		if err := checks.Value.Set("12"); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// TestCompare: the file behaves as the maps do, whatever is asked of it, and
+// closing and opening it again changes nothing.
+func TestCompare(t *testing.T) {
+	open := func(dir string) (*store.Mail, func() error, error) {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, nil, err
+		}
+		db, err := sqlite.File(filepath.Join(dir, "mail.db"))
+		if err != nil {
+			return nil, nil, err
+		}
+		m, d, err := sqlite.OpenMail(context.Background(), db, nil)
+		if err != nil {
+			return nil, nil, errors.Join(err, db.Close())
+		}
+		return m, func() error { return errors.Join(d.Close(), db.Close()) }, nil
+	}
+	storetest.Compare(t, open, func() *store.Mail { return memory.NewMail(nil) })
+}
