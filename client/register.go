@@ -174,7 +174,10 @@ func (c *Client) publish(ctx context.Context, r *tracker.Resolver, server *messa
 func (c *Client) nextRoute(ctx context.Context, r *tracker.Resolver, services []message.Service) (*message.Route, error) {
 	var seq uint64
 	_, err := r.Fresh(ctx, c.me) // learns what the trackers have
-	if err != nil && !absent(err) && !errors.Is(err, message.Unavailable) {
+	// A private tracker tells nothing to whom it does not know yet; publishing
+	// makes the acquaintance.
+	unknown := absent(err) || errors.Is(err, message.NeedBundle) || errors.Is(err, message.Denied)
+	if err != nil && !unknown && !errors.Is(err, message.Unavailable) {
 		return nil, err
 	}
 	if i, err := c.known.Identity(ctx, c.me); err == nil && i.Route != nil && i.Route.CardID == c.c.Keyring.Chain.Head().ID {
