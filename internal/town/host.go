@@ -63,7 +63,7 @@ func (w *Town) Tracker(name string, change ...func(*tracker.Config)) *Host {
 // town so far, and starts it: its route is published when Server returns.
 func (w *Town) Server(name string, change ...func(*mailserver.Config)) *Host {
 	w.t.Helper()
-	trackers := w.references()
+	trackers := w.References()
 	return w.host(name, message.RoleServer, func(h *Host, s *rpc.Server) ([]func(context.Context) error, func(), error) {
 		verifier := crypto.NewVerifier()
 		mail := h.kept.mail
@@ -107,8 +107,8 @@ func (h *Host) publishOnce(publish func(context.Context) error) error {
 	return err
 }
 
-// references are the trackers of the town.
-func (w *Town) references() []message.Reference {
+// References are the trackers of the town.
+func (w *Town) References() []message.Reference {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var refs []message.Reference
@@ -239,3 +239,6 @@ func (h *Host) close() {
 
 // Mail is what a mail server keeps, for tests that look behind it.
 func (h *Host) Mail() *store.Mail { return h.kept.mail }
+
+// Records is what a tracker keeps.
+func (h *Host) Records() *store.Tracker { return h.kept.records }

@@ -1,7 +1,9 @@
 package town_test
 
 import (
+	"errors"
 	"testing"
+	"time"
 
 	"airdispatch/internal/town"
 )
@@ -29,3 +31,9 @@ func TestLetter(t *testing.T) {
 		bob.Reads(m, "hello")
 	})
 }
+
+// errEnough ends a stream from within.
+var errEnough = errors.New("enough")
+
+// farFuture is when nothing here matters any more.
+func farFuture() time.Time { return time.Now().Add(1000 * time.Hour) }

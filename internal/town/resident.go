@@ -93,7 +93,7 @@ func (w *Town) person(name, dir string, k *message.Keyring) *Resident {
 func (r *Resident) open(ctx context.Context) error {
 	c, err := client.Open(ctx, client.Config{
 		Home: r.home, Keyring: r.Keyring, RPC: rpc.Config{Dial: r.town.network.Dialer(r.name), Verifier: crypto.Single{}},
-		Rand: rand.Reader, Trackers: r.town.references(), Log: r.town.log,
+		Rand: rand.Reader, Trackers: r.town.References(), Log: r.town.log,
 	})
 	if err != nil {
 		return err
@@ -127,7 +127,7 @@ func (r *Resident) Restarts() {
 
 // register opens an account.
 func (r *Resident) register(ctx context.Context, server *Host) error {
-	done, err := r.client.Register(ctx, client.Registration{Server: server.Reference(), Trackers: r.town.references()})
+	done, err := r.client.Register(ctx, client.Registration{Server: server.Reference(), Trackers: r.town.References()})
 	if err != nil {
 		return err
 	}
@@ -142,10 +142,25 @@ func (r *Resident) Address() message.Address {
 	return r.Keyring.Address()
 }
 
-// Does lets the person do anything that a client can.
-func (r *Resident) Does(what string, do func(ctx context.Context, c *client.Client) error) {
+// Moves opens an account at another server and has the route name that one.
+func (r *Resident) Moves(server *Host) {
 	r.town.t.Helper()
-	r.town.act(r.name+" "+what, func(ctx context.Context) error { return do(ctx, r.client) })
+	r.town.act(r.name+" moves", func(ctx context.Context) error { return r.register(ctx, server) })
+}
+
+// Does lets the person do anything that a client can. Errors in except count
+// as success.
+func (r *Resident) Does(what string, do func(ctx context.Context, c *client.Client) error, except ...error) {
+	r.town.t.Helper()
+	r.town.act(r.name+" "+what, func(ctx context.Context) error {
+		err := do(ctx, r.client)
+		for _, e := range except {
+			if errors.Is(err, e) {
+				return nil
+			}
+		}
+		return err
+	})
 }
 
 // Refused lets the person do something that must be refused for this reason.
