@@ -192,6 +192,7 @@ func (a *app) client(ctx context.Context, w who, progress func(client.Progress))
 func (a *app) with(cmd *cobra.Command, w who, use func(ctx context.Context, c *client.Client) error) (err error) {
 	bars := a.newBars()
 	defer bars.finish()
+	a.allowArguments(cmd)
 	c, err := a.client(cmd.Context(), w, bars.progress)
 	if err != nil {
 		return err

@@ -15,6 +15,9 @@ import (
 
 // advice is what to do about an error, by the first thing in it that matches.
 func advice(err error) string {
+	if e, ok := errors.AsType[*advised](err); ok {
+		return e.what
+	}
 	for _, a := range []struct {
 		is   error
 		what string
@@ -44,7 +47,7 @@ func exitCode(err error) int {
 	case errors.Is(err, crypto.ErrPassphrase):
 		return daemon.ExitRefused
 	}
-	for _, code := range []message.Code{message.AlreadyFetched, message.Contract, message.Recalled, message.Disagreement} {
+	for _, code := range []message.Code{message.AlreadyFetched, message.Contract, message.Recalled, message.Expired, message.Disagreement} {
 		if errors.Is(err, code) {
 			return daemon.ExitRefused
 		}
