@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"airdispatch/cmd/internal/daemon"
+	"airdispatch/cmd/internal/maild"
 )
 
 func main() {
@@ -28,5 +29,5 @@ func mainCode() int {
 
 // run is the program with everything that it touches handed in.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	return program().Run(ctx, args, daemon.Std{In: stdin, Out: stdout, Err: stderr})
+	return maild.Program().Run(ctx, args, daemon.Std{In: stdin, Out: stdout, Err: stderr})
 }

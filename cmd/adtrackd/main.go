@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"airdispatch/cmd/internal/daemon"
+	"airdispatch/cmd/internal/trackd"
 )
 
 func main() {
@@ -27,5 +28,5 @@ func mainCode() int {
 
 // run is the program with everything that it touches handed in.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	return program().Run(ctx, args, daemon.Std{In: stdin, Out: stdout, Err: stderr})
+	return trackd.Program().Run(ctx, args, daemon.Std{In: stdin, Out: stdout, Err: stderr})
 }

@@ -1,4 +1,4 @@
-package main
+package maild
 
 import (
 	"context"
@@ -24,8 +24,8 @@ import (
 // listens all the same.
 const publishPatience = 5 * time.Second
 
-// program is admaild.
-func program() *daemon.Program {
+// Program is admaild.
+func Program() *daemon.Program {
 	return &daemon.Program{
 		Name: "admaild", Title: "a mail server", Role: message.RoleServer,
 		NewConfig: func() daemon.Config { return newConfig() },

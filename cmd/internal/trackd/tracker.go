@@ -1,4 +1,4 @@
-package main
+package trackd
 
 import (
 	"context"
@@ -49,8 +49,8 @@ func (c *config) Check() error {
 	return nil
 }
 
-// program is adtrackd.
-func program() *daemon.Program {
+// Program is adtrackd.
+func Program() *daemon.Program {
 	return &daemon.Program{
 		Name: "adtrackd", Title: "a tracker", Role: message.RoleTracker,
 		NewConfig: func() daemon.Config { return &config{Settings: daemon.DefaultSettings()} },
