@@ -114,10 +114,12 @@ func (s *Server) publish(ctx context.Context, p *wirev1.Publication, servers *le
 		return nil, err
 	}
 	if !held {
-		if _, err := s.known.Learn(ctx, w, now); err != nil {
+		_, err := s.known.Learn(ctx, w, now)
+		// Also after a refusal: a new card is kept even if its route is not.
+		s.changed(a)
+		if err != nil {
 			return nil, err
 		}
-		s.changed(a)
 	}
 	id := i.Chain.Head().ID
 	if i.Route != nil {
@@ -325,11 +327,9 @@ func (s *Server) learnServer(ctx context.Context, a message.Address, w *wirev1.I
 		}
 	}
 	_, err = s.known.Learn(ctx, w, now)
+	s.changed(a)
 	if errors.Is(err, message.Stale) || errors.Is(err, message.Conflict) {
 		return nil
-	}
-	if err == nil {
-		s.changed(a)
 	}
 	return err
 }

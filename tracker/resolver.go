@@ -225,6 +225,10 @@ func (r *Resolver) judge(ctx context.Context, a message.Address, asked *askedEnt
 // settle learns every subject, which throws out what is lower than what was
 // seen; what is held then is the result. It also returns the answers that count.
 func (r *Resolver) settle(ctx context.Context, a message.Address, asked *askedEntry, now time.Time) (*Found, []*message.Answer, error) {
+	before, err := r.c.Known.Identity(ctx, a)
+	if err != nil && !absent(err) {
+		return nil, nil, fmt.Errorf("tracker: look-up %s: %w", a.Short(), err)
+	}
 	var standing []*message.Answer
 	for _, answer := range asked.answers {
 		if answer.Found && r.learn(ctx, answer.Tracker, answer.Subject, now) {
@@ -242,13 +246,27 @@ func (r *Resolver) settle(ctx context.Context, a message.Address, asked *askedEn
 	for n, answer := range standing {
 		f.Confirmed = f.Confirmed || answer.Subject.Chain.Head().ID == subject.Chain.Head().ID
 		for _, other := range standing[:n] {
-			f.Disagreement = f.Disagreement || message.Disagree(answer.Subject.Sighting(), other.Subject.Sighting())
+			f.Disagreement = f.Disagreement || disagree(before, answer.Subject, other.Subject)
 		}
 	}
 	if f.Disagreement {
 		r.log.WarnContext(ctx, "trackers disagree", "address", a.Short())
 	}
 	return f, standing, nil
+}
+
+// disagree reports whether two trackers stand on two branches, or on one by
+// whose first-seen times the branch that was held before falls for one of them
+// and stands for the other.
+func disagree(held, a, b *message.Identity) bool {
+	one, two := a.Sighting(), b.Sighting()
+	if message.Disagree(one, two) {
+		return true
+	}
+	if held == nil || !message.Disagree(held.Sighting(), one) || !message.Disagree(held.Sighting(), two) {
+		return false
+	}
+	return message.DisagreeOn(held.Sighting(), one, two)
 }
 
 // learn remembers an identity. It reports false for one that is not to be

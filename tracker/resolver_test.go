@@ -236,6 +236,38 @@ func TestTrackersDisagree(t *testing.T) {
 	}
 }
 
+// TestTrackersDisagreeAboutTime: both show the branch that would win over the
+// held one, but one of them saw it too late for that.
+func TestTrackersDisagreeAboutTime(t *testing.T) {
+	_, high, low := fork(t)
+	seen := func(at time.Time) *site {
+		i := &message.Identity{Chain: high.Chain, FirstSeen: []time.Time{at, at}}
+		return hostile(t, func(s *site, _ context.Context, q message.Query) (*wirev1.Signed, error) {
+			return message.SignAnswer(s.found(q, i), s.keys.Signer)
+		})
+	}
+	now := time.Now()
+	for _, c := range []struct {
+		name     string
+		held     time.Duration // how long ago the held branch was seen
+		one, two *site
+		want     bool
+	}{
+		{"both within the window", time.Hour, seen(now.Add(-time.Minute)), seen(now.Add(-2 * time.Minute)), false},
+		{"one beyond it", 28 * 24 * time.Hour, seen(now.Add(-time.Hour)), seen(now.Add(-25 * 24 * time.Hour)), true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r, known := asker(t, nil, c.one, c.two)
+			held := low.Wire()
+			held.FirstSeen = []int64{now.Add(-29 * 24 * time.Hour).UnixMilli(), now.Add(-c.held).UnixMilli()}
+			must[*message.Identity](t)(known.Learn(t.Context(), held, now))
+			if f := must[*tracker.Found](t)(r.Lookup(t.Context(), high.Address())); f.Disagreement != c.want {
+				t.Errorf("disagreement %t, want %t", f.Disagreement, c.want)
+			}
+		})
+	}
+}
+
 // TestUnconfirmedBranch: a tracker that stands behind another branch than the
 // one that is held confirms nothing.
 func TestUnconfirmedBranch(t *testing.T) {

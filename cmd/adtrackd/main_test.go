@@ -30,8 +30,10 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"freeport": freePort, "waitfor": waitFor, "newaddress": newAddress, "status": status, "cut": cut, "terminate": terminate,
+			"publish-until-killed": publishUntilKilled, "honoured": honoured,
 		},
 		Setup: func(e *testscript.Env) error {
+			e.Values[promises] = &promised{routes: make(map[message.Address]message.ID)}
 			// A refusal of the network must not depend on where the test runs.
 			e.Setenv("HTTPS_PROXY", "http://127.0.0.1:1")
 			return nil
