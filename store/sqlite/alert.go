@@ -295,9 +295,6 @@ func nextFolder(a *alert, e entry) store.Folder {
 // eraseUntaken erases, after a recall, the copy that no device has taken and
 // the pending prefetch.
 func (t *tx) eraseUntaken(e entry) error {
-	if !e.existed {
-		return nil
-	}
 	if _, err := t.change("DELETE FROM tasks WHERE kind = ?1 AND author = ?2 AND mid = ?3 AND peer = ?4",
 		int(store.TaskPrefetch), e.author, e.mid[:], e.owner); err != nil {
 		return err
