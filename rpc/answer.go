@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"os"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -131,7 +130,7 @@ func (a *answerer) reduce(ctx context.Context, procedure string, err error) erro
 		}
 		return err
 	}
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
+	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("rpc: %w", message.Unavailable)
 	}
 	// What Connect itself says while a stream is received: bad bytes, too many

@@ -21,11 +21,21 @@ import (
 	"airdispatch/wire/airdispatch/v1/wirev1connect"
 )
 
-// hole is a connection that can fall into a hole: nothing arrives any more, and
-// nobody says so.
+// hole is a connection that can fall into a hole: nothing arrives any more in
+// either direction, and nobody says so.
 type hole struct {
 	net.Conn
 	fallen *atomic.Bool
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (h *hole) Close() error {
+	h.once.Do(func() { close(h.closed) })
+	if h.fallen.Load() {
+		return nil // the other side does not hear of it
+	}
+	return h.Conn.Close()
 }
 
 func (h *hole) Write(b []byte) (int, error) {
@@ -35,15 +45,30 @@ func (h *hole) Write(b []byte) (int, error) {
 	return h.Conn.Write(b)
 }
 
+func (h *hole) Read(b []byte) (int, error) {
+	for {
+		n, err := h.Conn.Read(b)
+		if !h.fallen.Load() {
+			return n, err
+		}
+		if err != nil { // not even the end arrives
+			<-h.closed
+			return 0, net.ErrClosed
+		}
+	}
+}
+
 // TestConnectionThatDiedUnnoticed is found by probes, for streams and for the next
 // call.
 func TestConnectionThatDiedUnnoticed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemory()
 		p := newParty(t, "https://memory.test")
+		left := make(chan time.Time, 1)
 		serve(t, p, m.listen("memory.test:443"), nil, mountExchange(&exchange{
 			posts: func(context.Context) (*wirev1.PostsResponse, error) { return &wirev1.PostsResponse{}, nil },
 			follow: func(ctx context.Context, s *connect.ServerStream[wirev1.FollowResponse]) error {
+				defer func() { left <- time.Now() }()
 				for {
 					if err := s.Send(&wirev1.FollowResponse{}); err != nil {
 						return err
@@ -60,7 +85,7 @@ func TestConnectionThatDiedUnnoticed(t *testing.T) {
 		peer, err := newClient(t, func(ctx context.Context, network, address string) (net.Conn, error) {
 			c, err := m.dial(ctx, network, address)
 			fallen = &atomic.Bool{}
-			return &hole{Conn: c, fallen: fallen}, err
+			return &hole{Conn: c, fallen: fallen, closed: make(chan struct{})}, err
 		}, nil).Peer(p.identity)
 		if err != nil {
 			t.Fatal(err)
@@ -68,8 +93,18 @@ func TestConnectionThatDiedUnnoticed(t *testing.T) {
 		if _, err := peer.Exchange().Posts(t.Context(), &wirev1.PostsRequest{}); err != nil {
 			t.Fatal(err)
 		}
+		s, err := peer.Exchange().Follow(t.Context(), &wirev1.FollowRequest{})
+		if err != nil || !s.Receive() {
+			t.Fatal(err)
+		}
 		fallen.Store(true)
 		began := time.Now()
+		ended := make(chan time.Duration, 1)
+		go func() {
+			for s.Receive() {
+			}
+			ended <- time.Since(began)
+		}()
 		if _, err := peer.Exchange().Posts(t.Context(), &wirev1.PostsRequest{}); !errors.Is(err, message.Unavailable) {
 			t.Errorf("into the hole: %v, want unavailable", err)
 		}
@@ -77,6 +112,13 @@ func TestConnectionThatDiedUnnoticed(t *testing.T) {
 		if _, err := peer.Exchange().Posts(t.Context(), &wirev1.PostsRequest{}); err != nil {
 			t.Errorf("a minute later: %v", err)
 		}
+		if took := <-ended; took > 50*time.Second || !errors.Is(s.Err(), message.Unavailable) {
+			t.Errorf("the stream ended after %s: %v", took, s.Err())
+		}
+		if took := (<-left).Sub(began); took > 50*time.Second {
+			t.Errorf("its handler went on for %s", took)
+		}
+		_ = s.Close()
 	})
 }
 
@@ -263,4 +305,29 @@ func TestManyStreams(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestBodyAfterItsHandler: net/http panics when a deadline is set for a request
+// that is over, so a read that comes too late must not set one.
+func TestBodyAfterItsHandler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		over, panicked := make(chan struct{}), make(chan any)
+		peer, _ := inMemory(t, &exchange{}, nil, func(s *rpc.Server) {
+			s.Mount("/blobs/", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				go func() {
+					defer func() { panicked <- recover() }()
+					<-over
+					_, _ = r.Body.Read(make([]byte, 1))
+				}()
+			}))
+		})
+		if err := plain(t, peer, http.MethodPut); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		close(over)
+		if thrown := <-panicked; thrown != nil {
+			t.Errorf("a late read panicked: %v", thrown)
+		}
+	})
 }

@@ -178,8 +178,10 @@ func TestWhatAPeerSees(t *testing.T) {
 	if !strings.Contains(log.String(), secret) || !strings.Contains(log.String(), "refusal_test.go") {
 		t.Error("the panic was not logged with its place")
 	}
-	for _, v := range w.Header().Values("Content-Encoding") {
-		t.Errorf("answered in coding %s", v)
+	d.answer = results(&wirev1.LookupResult{Answers: []*wirev1.Signed{{Body: make([]byte, 64<<10)}}})
+	w = post("application/json", strings.NewReader("{}"))
+	if w.Code != http.StatusOK || w.Header().Get("Content-Encoding") != "" || w.Body.Len() < 64<<10 {
+		t.Errorf("%d, %d bytes in coding %q", w.Code, w.Body.Len(), w.Header().Get("Content-Encoding"))
 	}
 }
 
@@ -188,7 +190,10 @@ func TestTooLargeAndUnreadable(t *testing.T) {
 	p := newParty(t, url)
 	serve(t, p, l, &directory{answer: func(context.Context) (*wirev1.LookupResponse, error) {
 		return &wirev1.LookupResponse{Results: []*wirev1.LookupResult{{Answers: []*wirev1.Signed{{Body: make([]byte, message.MaxCall)}}}}}, nil
-	}})
+	}}, mountExchange(&exchange{alerts: func(_ context.Context, s *connect.BidiStream[wirev1.AlertRequest, wirev1.AlertResponse]) error {
+		_, err := s.Receive()
+		return err
+	}}))
 	peer, err := newClient(t, guarded(t), nil).Peer(p.identity)
 	if err != nil {
 		t.Fatal(err)
@@ -200,6 +205,47 @@ func TestTooLargeAndUnreadable(t *testing.T) {
 	if _, err := peer.Directory().Lookup(t.Context(), &wirev1.LookupRequest{}); !errors.Is(err, message.TooLarge) {
 		t.Errorf("a large answer: %v, want too large", err)
 	}
+	// Somebody who does not keep to the limit.
+	tr := transportFor(t)
+	careless := wirev1connect.NewExchangeClient(doerFunc(tr.RoundTrip), url)
+	s, err := careless.AlertStream(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = s.Send(&wirev1.AlertRequest{Items: []*wirev1.AlertItem{{To: make([]byte, message.MaxCall)}}})
+	_ = s.CloseRequest()
+	if _, err := s.Receive(); connect.CodeOf(err) != connect.CodeResourceExhausted {
+		t.Errorf("a large message: %v, want too large", err)
+	}
+	_ = s.CloseResponse()
+	for _, contentType := range []string{"application/proto", "application/json"} {
+		endless := &endlessReader{limit: 64 << 20}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+wirev1connect.DirectoryLookupProcedure, endless)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", contentType)
+		res, err := tr.RoundTrip(req)
+		if err != nil {
+			continue // cut off before it was answered
+		}
+		_ = res.Body.Close()
+		if res.StatusCode == http.StatusOK || endless.n > 16<<20 {
+			t.Errorf("%s: %s after %d bytes", contentType, res.Status, endless.n)
+		}
+	}
+}
+
+// endlessReader gives zeros, and counts them.
+type endlessReader struct{ n, limit int64 }
+
+func (e *endlessReader) Read(b []byte) (int, error) {
+	if e.n >= e.limit {
+		return 0, io.EOF
+	}
+	clear(b)
+	e.n += int64(len(b))
+	return len(b), nil
 }
 
 // TestCodingsAreRefused: a small body that opens to a large one is not opened.
@@ -213,17 +259,18 @@ func TestCodingsAreRefused(t *testing.T) {
 	}}, func(s *rpc.Server) {
 		s.Mount("/blobs/", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called = true }))
 	})
-	var zipped bytes.Buffer
+	var zipped, empty bytes.Buffer // as JSON and as protobuf
 	z := gzip.NewWriter(&zipped)
 	_, _ = z.Write([]byte("{}"))
 	_ = z.Close()
-	envelope := append([]byte{1, 0, 0, 0, byte(zipped.Len())}, zipped.Bytes()...)
+	_ = gzip.NewWriter(&empty).Close()
+	envelope := append([]byte{1, 0, 0, 0, byte(empty.Len())}, empty.Bytes()...)
 	for _, c := range []struct {
 		path, contentType, header, coding string
 		body                              []byte
 	}{
 		{wirev1connect.DirectoryLookupProcedure, "application/json", "Content-Encoding", "gzip", zipped.Bytes()},
-		{wirev1connect.DirectoryLookupProcedure, "application/proto", "Content-Encoding", "gzip", zipped.Bytes()},
+		{wirev1connect.DirectoryLookupProcedure, "application/proto", "Content-Encoding", "gzip", empty.Bytes()},
 		{wirev1connect.DirectoryLookupProcedure, "application/proto", "Content-Encoding", "br", zipped.Bytes()},
 		{wirev1connect.DirectoryLookupProcedure, "application/proto", "Content-Encoding", "identity, gzip", zipped.Bytes()},
 		{wirev1connect.DirectoryLookupProcedure, "application/grpc+proto", "Grpc-Encoding", "gzip", envelope},

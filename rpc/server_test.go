@@ -468,10 +468,14 @@ func TestDownloadThatStops(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			began := time.Now()
 			b, err := io.ReadAll(res.Body)
 			_ = res.Body.Close()
 			if string(b) != "xxxxx" || !errors.Is(err, want) {
 				t.Errorf("%s: %q, %v, want %v", path, b, err, want)
+			}
+			if took := time.Since(began); took > 4*time.Minute+rpc.HeartbeatPatience {
+				t.Errorf("%s: took %s", path, took)
 			}
 		}
 	})
