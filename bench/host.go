@@ -200,7 +200,7 @@ func (h *Host) asker(k *message.Keyring) (*rpc.Client, *rpc.Peer, error) {
 
 // resident makes somebody who lives on h: joined through the front door, with a
 // route that names h.
-func (h *Host) resident() (*person, error) {
+func (h *Host) resident(int) (*person, error) {
 	k, err := keyring(message.RoleUser)
 	if err != nil {
 		return nil, err

@@ -48,7 +48,7 @@ func newPress(author *person, reader *message.Chain) (*press, error) {
 }
 
 // print makes one message. Safe for concurrent use.
-func (p *press) print() (*wirev1.Submission, error) {
+func (p *press) print(int) (*wirev1.Submission, error) {
 	mid, err := message.NewMID(time.Now(), rand.Reader)
 	if err != nil {
 		return nil, err

@@ -218,8 +218,8 @@ type stock[T any] struct {
 	ready []T
 }
 
-// add puts n more in, made on all processors.
-func (s *stock[T]) add(n int, fresh func() (T, error)) error {
+// add puts n more in, in order, made on all processors.
+func (s *stock[T]) add(n int, fresh func(i int) (T, error)) error {
 	made := make([]T, n)
 	var wg sync.WaitGroup
 	var failed atomic.Pointer[error]
@@ -227,7 +227,7 @@ func (s *stock[T]) add(n int, fresh func() (T, error)) error {
 	for p := range procs {
 		wg.Go(func() {
 			for i := p; i < n; i += procs {
-				v, err := fresh()
+				v, err := fresh(i)
 				if err != nil {
 					failed.Store(&err)
 					return

@@ -71,7 +71,7 @@ func (o *office) fill(n int) error {
 		if _, err := o.readers[i].peer.Mailbox().Policy(everyone(), &wirev1.PolicyRequest{Rules: []*wirev1.Rule{rule}}); err != nil {
 			return err
 		}
-		sub, err := p.print()
+		sub, err := p.print(0)
 		if err != nil {
 			return err
 		}
@@ -84,7 +84,7 @@ func (o *office) fill(n int) error {
 }
 
 // sender makes somebody whom the office hosts.
-func (o *office) sender() (*person, error) {
+func (o *office) sender(int) (*person, error) {
 	k, err := keyring(message.RoleUser)
 	if err != nil {
 		return nil, err
@@ -128,7 +128,7 @@ func (o *office) close() {
 
 // print makes the next alert of one sender.
 func (o *office) print(i int) (*wirev1.AlertItem, error) {
-	sub, err := o.presses[i].print()
+	sub, err := o.presses[i].print(0)
 	if err != nil {
 		return nil, err
 	}
@@ -143,11 +143,10 @@ func alerts(workers, each int) Case {
 			return nil, err
 		}
 		var ready stock[*wirev1.AlertItem]
-		next := counter()
 		return &Run{
 			Close: o.close,
 			Prepare: func(n int) error {
-				return ready.add(n*each, func() (*wirev1.AlertItem, error) { return o.print(next() % clients) })
+				return ready.add(n*each, func(i int) (*wirev1.AlertItem, error) { return o.print(i % clients) })
 			},
 			Do: func(int) error {
 				items, err := ready.take(each)

@@ -52,7 +52,7 @@ func (r *registry) close() {
 
 // user makes somebody who has never been published, with the smallest real
 // card: a paper key, a device, and one box of each kind.
-func (r *registry) user() (*wirev1.Publication, error) {
+func (r *registry) user(int) (*wirev1.Publication, error) {
 	k, err := keyring(message.RoleUser)
 	if err != nil {
 		return nil, err

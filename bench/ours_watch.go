@@ -29,12 +29,11 @@ func watchAlerts(watchers int) Case {
 			return nil, err
 		}
 		var ready stock[*wirev1.AlertItem]
-		next := counter()
 		return &Run{
 			Close:     func() { stop(); o.close() },
 			Latencies: w.latencies,
 			Prepare: func(n int) error {
-				return ready.add(min(n, 40)*watchers, func() (*wirev1.AlertItem, error) { return o.print(next() % watchers) })
+				return ready.add(min(n, 40)*watchers, func(i int) (*wirev1.AlertItem, error) { return o.print(i % watchers) })
 			},
 			Do: func(int) error {
 				items, err := ready.take(watchers)

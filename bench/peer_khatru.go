@@ -85,7 +85,7 @@ func khatruPublish(workers int) func(string) (*Run, error) {
 		next := counter()
 		return &Run{
 			Close:   p.stop,
-			Prepare: func(n int) error { return ready.add(n, func() (nostr.Event, error) { return p.event(next()) }) },
+			Prepare: func(n int) error { return ready.add(n, func(int) (nostr.Event, error) { return p.event(next()) }) },
 			Do: func(w int) error {
 				e, err := ready.take(1)
 				if err != nil {
