@@ -113,19 +113,26 @@ func (s *Server) publish(ctx context.Context, p *wirev1.Publication, servers *le
 	if err := s.tickets(ctx, i, p.GetServers(), servers, now); err != nil {
 		return nil, err
 	}
+	var place store.Place
+	var placed error
+	var placing sync.WaitGroup
+	// At once with the change, so that both share one sync. A place that is
+	// taken for a refusal is a gap, which the log may have.
+	placing.Go(func() { place, placed = s.c.Store.Log.Advance(ctx) })
 	if !held {
-		_, err := s.known.Learn(ctx, w, now)
+		_, err = s.known.Learn(ctx, w, now)
 		// Also after a refusal: a new card is kept even if its route is not.
 		s.changed(a)
-		if err != nil {
-			return nil, err
-		}
+	}
+	placing.Wait()
+	if err = errors.Join(err, placed); err != nil {
+		return nil, err
 	}
 	id := i.Chain.Head().ID
 	if i.Route != nil {
 		id = i.Route.ID
 	}
-	return s.receipt(ctx, id, now)
+	return s.receipt(id, place, now)
 }
 
 // open verifies a bundle about a, and reports whether all of it is held.

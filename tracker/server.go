@@ -161,17 +161,13 @@ func (s *Server) admit(ctx context.Context, i *message.Identity) error {
 	return fmt.Errorf("tracker: %s is not on the list: %w", i.Address().Short(), message.Denied)
 }
 
-// receipt promises that the statement id is kept.
-func (s *Server) receipt(ctx context.Context, id message.ID, now time.Time) (*wirev1.Signed, error) {
-	place, err := s.c.Store.Log.Advance(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("tracker: receipt: %w", err)
-	}
+// receipt promises that the statement id is kept, at a place in the log.
+func (s *Server) receipt(id message.ID, place store.Place, now time.Time) (*wirev1.Signed, error) {
 	r, err := message.SignReceipt(message.Receipt{
 		Issuer: s.address, Kind: message.ReceiptPublished, ID: id, AcceptedAt: now, Epoch: place.Epoch, LogSeq: place.Seq,
 	}, s.c.Keyring.Signer)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("tracker: receipt: %w", err)
 	}
 	return r.Signed, nil
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -132,14 +131,16 @@ func examineCertificate(dir string, s *Settings) Finding {
 // examineSpace looks at the free space of the disk.
 func examineSpace(dir string) Finding {
 	f := Finding{What: "disk"}
-	var st syscall.Statfs_t
-	if f.Err = syscall.Statfs(dir, &st); f.Err != nil {
-		return f
-	}
-	free := st.Bavail * uint64(st.Bsize)
-	f.Note = fmt.Sprintf("%d MiB free", free>>20)
-	if free < leastSpace {
-		f.Err = fmt.Errorf("%s: less than 1 GiB is left for %s", f.Note, dir)
+	free, err := freeSpace(dir)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		f.Note = "free space cannot be told on this system"
+	case err != nil:
+		f.Err = err
+	case free < leastSpace:
+		f.Err = fmt.Errorf("%d MiB free: less than 1 GiB is left for %s", free>>20, dir)
+	default:
+		f.Note = fmt.Sprintf("%d MiB free", free>>20)
 	}
 	return f
 }
