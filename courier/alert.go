@@ -208,7 +208,7 @@ func (c *Courier) receive(server *message.Identity, p parcel, w *wirev1.AlertRes
 	receipt, err := message.OpenReceipt(c.c.Verifier, server.Chain, w.GetReceipt())
 	switch {
 	case err != nil:
-		r.err = fmt.Errorf("courier: receipt: %w", errors.Join(err, message.Unavailable))
+		r.err = fmt.Errorf("courier: receipt: %v: %w", err, message.Unavailable)
 	case receipt.Kind != message.ReceiptAlerted || receipt.ID != p.id || receipt.For != p.task.Peer:
 		r.err = fmt.Errorf("courier: a receipt for something else: %w", message.Unavailable)
 	default:

@@ -22,6 +22,12 @@ type Backoff struct {
 // to Max, of which between half and the whole is taken, so that what failed
 // together does not come back together.
 func (b Backoff) Delay(attempts int) time.Duration {
+	d := b.longest(attempts)
+	return d/2 + Jitter(b.Rand, d/2)
+}
+
+// longest is the wait without jitter.
+func (b Backoff) longest(attempts int) time.Duration {
 	e := backoff.ExponentialBackOff{InitialInterval: b.First, Multiplier: 2, MaxInterval: b.Max}
 	e.Reset()
 	d := e.NextBackOff()
@@ -29,7 +35,18 @@ func (b Backoff) Delay(attempts int) time.Duration {
 	for range min(attempts, 60) - 1 {
 		d = e.NextBackOff()
 	}
-	return d/2 + Jitter(b.Rand, d/2)
+	return d
+}
+
+// at is when to try again: after Delay, moved back to a grid of quarters of the
+// wait, so that what waits for one server comes in batches again. phase is
+// where this courier's grid lies: no two servers of the world share one.
+func (b Backoff) at(now time.Time, attempts int, phase time.Duration) time.Time {
+	t := now.Add(b.Delay(attempts))
+	if grid := b.longest(attempts) / 4; grid > 0 {
+		t = t.Add(-time.Duration((t.UnixNano() + int64(phase)) % int64(grid)))
+	}
+	return t
 }
 
 // Jitter is a random duration from 0 up to limit. Where rand fails it is zero:

@@ -80,7 +80,9 @@ const (
 type Courier struct {
 	c       Config
 	backoff Backoff
-	wake    chan struct{}
+	// phase is where the grid of retries lies.
+	phase time.Duration
+	wake  chan struct{}
 	// introduced remembers which senders' bundles a server has had.
 	introduced *otter.Cache[introduction, bool]
 
@@ -112,7 +114,7 @@ func New(c Config) *Courier {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Courier{
-		c: c, backoff: Backoff{First: c.FirstRetry, Max: max(c.MaxRetry, c.FirstRetry), Rand: c.Rand}, wake: make(chan struct{}, 1),
+		c: c, backoff: Backoff{First: c.FirstRetry, Max: max(c.MaxRetry, c.FirstRetry), Rand: c.Rand}, phase: Jitter(c.Rand, daily), wake: make(chan struct{}, 1),
 		introduced: otter.Must(&otter.Options[introduction, bool]{MaximumSize: 100_000, Executor: func(fn func()) { fn() }}),
 		hosts:      make(map[message.Address]*host), claimed: make(map[int64]bool),
 	}
@@ -345,7 +347,7 @@ func (c *Courier) settle(ctx context.Context, results []result) {
 // later decides when to try again, and tells the sender when it has been too long.
 func (c *Courier) later(ctx context.Context, r result, o *store.Outcome, now time.Time) {
 	attempts := r.task.Attempts + 1
-	o.Retry = now.Add(c.backoff.Delay(attempts))
+	o.Retry = c.backoff.at(now, attempts, c.phase)
 	c.c.Log.Debug("courier: later", "peer", r.task.Peer.Short(), "attempts", attempts, "err", r.err)
 	if now.Sub(r.task.Queued) < c.c.GiveUp {
 		return
