@@ -500,7 +500,10 @@ func TestStopBusy(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		o.stop()
-		tasks, err := o.mail.Tasks.Claim(context.Background(), store.TaskAlert, time.Now().Add(10*time.Second), time.Minute, 2*n)
+		if due, err := o.mail.Tasks.NextDue(context.Background(), store.TaskAlert); err != nil || due.After(time.Now()) {
+			t.Fatalf("next due %v, %v", due, err)
+		}
+		tasks, err := o.mail.Tasks.Claim(context.Background(), store.TaskAlert, time.Now().Add(time.Minute), time.Minute, 2*n)
 		must(t, err)
 		if len(tasks) != n-taken || taken == n {
 			t.Fatalf("%d were taken, %d are due, of %d", taken, len(tasks), n)
