@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -152,6 +153,7 @@ func (w *writer) loop() {
 	defer close(w.ended)
 	for range w.wake {
 		for {
+			w.gather()
 			batch := w.take()
 			if len(batch) == 0 {
 				break
@@ -162,6 +164,22 @@ func (w *writer) loop() {
 	// Closed: what was queued before that is still answered.
 	for batch := w.take(); len(batch) > 0; batch = w.take() {
 		w.commit(batch)
+	}
+}
+
+// gather lets callers that can run at once come first. Those who were answered
+// together mostly ask again together; without this the first of them would
+// pay for a commit of its own, and the others would wait for it.
+func (w *writer) gather() {
+	for before := -1; ; {
+		w.mu.Lock()
+		n := len(w.queue)
+		w.mu.Unlock()
+		if n == 0 || n == before || n >= maxSteps {
+			return
+		}
+		before = n
+		runtime.Gosched()
 	}
 }
 

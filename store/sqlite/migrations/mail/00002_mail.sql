@@ -1,5 +1,9 @@
 -- +goose Up
 
+-- Unique indexes begin with the mid, which rises with the time: what is new
+-- goes to one end, whoever wrote it, and a commit of many messages changes few
+-- pages.
+
 CREATE TABLE accounts (
     owner          INTEGER PRIMARY KEY REFERENCES addresses (id),
     joined         INTEGER NOT NULL,
@@ -39,7 +43,7 @@ CREATE TABLE messages (
     body      INTEGER NOT NULL,
     expires   INTEGER
 );
-CREATE UNIQUE INDEX messages_mid ON messages (author, mid);
+CREATE UNIQUE INDEX messages_mid ON messages (mid, author);
 CREATE INDEX messages_seq ON messages (author, seq);
 CREATE INDEX messages_public ON messages (author, seq) WHERE public = 1;
 CREATE INDEX messages_expires ON messages (expires) WHERE expires IS NOT NULL;
@@ -103,7 +107,7 @@ CREATE TABLE entries (
     expires   INTEGER NOT NULL,
     bytes     INTEGER NOT NULL
 );
-CREATE UNIQUE INDEX entries_mid ON entries (owner, author, mid);
+CREATE UNIQUE INDEX entries_mid ON entries (mid, author, owner);
 CREATE INDEX entries_seq ON entries (owner, seq);
 CREATE INDEX entries_requests ON entries (owner, origin, author) WHERE folder = 2 AND deleted = 0;
 
@@ -163,7 +167,7 @@ CREATE TABLE tasks (
     attempts     INTEGER NOT NULL,
     noticed      INTEGER NOT NULL
 );
-CREATE UNIQUE INDEX tasks_name ON tasks (author, mid, peer, kind, name_version, receipt);
+CREATE UNIQUE INDEX tasks_name ON tasks (mid, author, peer, kind, name_version, receipt);
 CREATE INDEX tasks_due ON tasks (kind, due);
 
 CREATE TABLE blobs (
@@ -190,6 +194,6 @@ CREATE TABLE uses (
     hash   BLOB NOT NULL,
     owner  INTEGER NOT NULL,
     copy   INTEGER NOT NULL,
-    PRIMARY KEY (author, mid, hash, owner, copy)
+    PRIMARY KEY (mid, author, hash, owner, copy)
 ) WITHOUT ROWID;
 CREATE INDEX uses_hash ON uses (hash, owner);
