@@ -35,9 +35,13 @@ type TypingError struct {
 // Error returns the reason and the positions.
 func (e *TypingError) Error() string {
 	if len(e.Positions) == 0 {
-		return "crypto: read text: " + e.Reason
+		return e.Reason
 	}
-	return fmt.Sprintf("crypto: read text: %s at %s", e.Reason, strings.Trim(fmt.Sprint(e.Positions), "[]"))
+	where := "position"
+	if len(e.Positions) > 1 {
+		where = "positions"
+	}
+	return fmt.Sprintf("%s at %s %s", e.Reason, where, strings.Trim(fmt.Sprint(e.Positions), "[]"))
 }
 
 // EncodeBech32m writes 5-bit symbols as bech32m text with the human-readable part hrp, in lower case.

@@ -152,7 +152,7 @@ func TestDecodeBech32mNames(t *testing.T) {
 	if _, err := DecodeBech32m(mixed, "ad"); !errors.As(err, &typing) || !slices.Equal(typing.Positions, []int{50}) {
 		t.Errorf("mixed case: %v", err)
 	}
-	if got := (&TypingError{[]int{3, 7}, "mistyped"}).Error(); got != "crypto: read text: mistyped at 3 7" {
+	if got := (&TypingError{[]int{3, 7}, "mistyped"}).Error(); got != "mistyped at positions 3 7" {
 		t.Errorf("Error = %q", got)
 	}
 }

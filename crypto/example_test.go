@@ -84,7 +84,7 @@ func ExampleDecodeBech32m() {
 	fmt.Println(err)
 	// Output:
 	// ad1w3mk2mn50ykkv6tkv5sxy7t5v4ejqmmxyp5xzumg4u5fsc
-	// crypto: read text: mistyped at 4
+	// mistyped at position 4
 }
 
 func ExampleWords() {
@@ -97,7 +97,7 @@ func ExampleWords() {
 	fmt.Println(err)
 	// Output:
 	// legal winner thank year … title
-	// crypto: read text: "winer" is not on the list of words, at 2
+	// "winer" is not on the list of words, at position 2
 }
 
 func ExamplePayloadKey_OpenReader() {

@@ -3,9 +3,9 @@ package message
 import (
 	"bytes"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"airdispatch/crypto"
 )
@@ -18,6 +18,9 @@ const addressPrefix = "ad"
 // owner who looks for two genesis cards with one address, and 2^200 against
 // everybody else (docs/protocol.md §4.1).
 const AddressSize = 26
+
+// addressLength is the number of characters of the text form.
+const addressLength = 50
 
 // addressVersion is the only version there is.
 const addressVersion = 0
@@ -53,16 +56,19 @@ func AddressFromBytes(b []byte) (Address, error) {
 // Invalid; where it can be told which character is wrong, the error says so
 // (*crypto.TypingError).
 func ParseAddress(s string) (Address, error) {
+	if n := utf8.RuneCountInString(s); LooksLikeAddress(s) && n != addressLength {
+		return Address{}, because(Invalid, fmt.Errorf("%d characters, an address has %d", n, addressLength), "parse address")
+	}
 	symbols, err := crypto.DecodeBech32m(s, addressPrefix)
 	if err != nil {
-		return Address{}, fmt.Errorf("message: parse address: %w", errors.Join(err, Invalid))
+		return Address{}, because(Invalid, err, "parse address")
 	}
 	if len(symbols) != 41 || symbols[0] != addressVersion {
-		return Address{}, refuse(Invalid, "parse address: an address has 50 characters and begins with ad1q")
+		return Address{}, refuse(Invalid, "parse address: an address has %d characters and begins with ad1q", addressLength)
 	}
 	b, err := crypto.FromSymbols(symbols[1:])
 	if err != nil {
-		return Address{}, fmt.Errorf("message: parse address: %w", errors.Join(err, Invalid))
+		return Address{}, because(Invalid, err, "parse address")
 	}
 	return AddressFromBytes(append([]byte{addressVersion}, b...))
 }

@@ -183,6 +183,25 @@ func Refusal(err error, now time.Time) *wirev1.Refusal {
 // Need is the refusal that asks for the bundle of a.
 func Need(a Address) error { return &Refused{Code: NeedBundle, Address: a} }
 
+// because makes an error of this room out of another one, whose words say
+// enough: the code is matched and not shown.
+func because(code Code, err error, what string) error {
+	return &caused{code: code, err: err, what: what}
+}
+
+// caused is an error with a code that its text does not repeat.
+type caused struct {
+	code Code
+	err  error
+	what string
+}
+
+// Error is what was done, and why it failed.
+func (c *caused) Error() string { return "message: " + c.what + ": " + c.err.Error() }
+
+// Unwrap makes errors.Is and errors.AsType find the cause and the code.
+func (c *caused) Unwrap() []error { return []error{c.err, c.code} }
+
 // refuse makes an error of this room: what was being read, why, and the code.
 func refuse(code Code, format string, args ...any) error {
 	return fmt.Errorf("message: %s: %w", fmt.Sprintf(format, args...), code)
