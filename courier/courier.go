@@ -387,11 +387,14 @@ func (c *Courier) putBack(ctx context.Context, tasks []store.Task) {
 	c.forget(results)
 }
 
-// forget takes tasks out of those under way, and looks for more.
+// forget takes tasks out of those under way, and looks for more: while they
+// were claimed they were due at the end of the lease, and Run may be asleep until
+// then.
 func (c *Courier) forget(results []result) {
 	c.mu.Lock()
 	for _, r := range results {
 		delete(c.claimed, r.task.ID)
 	}
 	c.mu.Unlock()
+	c.Wake()
 }

@@ -74,8 +74,6 @@ func (c *Courier) work(ctx, calls context.Context, h *host) {
 		c.settle(calls, results)
 		if unreachable(results) {
 			c.fail(calls, h)
-		} else {
-			c.Wake()
 		}
 	}
 }
