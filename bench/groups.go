@@ -14,7 +14,7 @@ func Groups() []Group {
 	return []Group{
 		signatures(), commitsGroup(), aeads(), exchanges(),
 		submitGroup(), pipelinedGroup(), alertGroup(), inboxGroup(), pullGroup(), postsGroup(),
-		publishGroup(), lookupGroup(), watchGroup(),
+		publishGroup(), lookupGroup(), watchGroup(), blobGroup(), startGroup(),
 	}
 }
 
@@ -67,6 +67,7 @@ func aeads() Group {
 			{Name: "sealing an attachment, 64 MiB", Bytes: 64 << 20, Open: seals(64<<20, false)},
 			{Name: "sealing and naming one, 64 MiB", Bytes: 64 << 20, Open: seals(64<<20, true)},
 		},
+		Ratios: []Ratio{{Of: "sealing an attachment, 64 MiB", To: "age, 64 MiB", Goal: 1.5}},
 	}
 }
 
@@ -242,5 +243,38 @@ func watchGroup() Group {
 			{Name: "NATS core, a message to all", Each: watchers, Open: natsFanOut(watchers)},
 		},
 		Ratios: []Ratio{{Of: "a post to all", To: "NATS core, a message to all", Note: "NATS keeps nothing here"}},
+	}
+}
+
+func blobGroup() Group {
+	return Group{
+		Name: "blob", Title: "Blobs of 32 MiB, one at a time",
+		Cases: []Case{
+			named("upload", uploads()),
+			{Name: "PUT, TLS, HTTP/1.1, not kept", Bytes: blobSize, Open: puts(overTLS, 1, blobSize)},
+			{Name: "PUT, TLS, HTTP/2, not kept", Bytes: blobSize, Open: puts(overTLS2, 1, blobSize)},
+			{Name: "file written, synced", Bytes: blobSize, Open: files(false)},
+			{Name: "file hashed, written, synced", Bytes: blobSize, Open: files(true)},
+			named("download", downloads()),
+			{Name: "GET, TLS, HTTP/1.1", Bytes: blobSize, Open: gets(overTLS, 1, blobSize)},
+			{Name: "GET, TLS, HTTP/2", Bytes: blobSize, Open: gets(overTLS2, 1, blobSize)},
+		},
+		Ratios: []Ratio{
+			{Of: "download", To: "GET, TLS, HTTP/1.1", Goal: 0.95},
+			{Of: "download", To: "GET, TLS, HTTP/2"},
+			{Of: "upload", To: "PUT, TLS, HTTP/1.1, not kept"},
+			{Of: "upload", To: "file hashed, written, synced"},
+		},
+	}
+}
+
+func startGroup() Group {
+	const kept = 10_000
+	return Group{
+		Name: "start", Title: "Start to first answer, in process, 10,000 messages of about 4 KiB kept; p50 counts",
+		Cases: []Case{
+			named("mail server", starts(kept)),
+			named("NATS", natsStarts(kept)),
+		},
 	}
 }

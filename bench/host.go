@@ -217,7 +217,7 @@ func (h *Host) resident(int) (*person, error) {
 	if err != nil {
 		return nil, err
 	}
-	services := []message.Service{{Purpose: message.PurposeAny, Server: h.keys.Address(), Ticket: ticket}}
+	services := []message.Service{{Purpose: message.PurposeAny, Server: h.identity.Address(), Ticket: ticket}}
 	if p.identity, err = routed(k, message.Route{Services: services}); err != nil {
 		return nil, err
 	}

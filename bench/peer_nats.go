@@ -111,6 +111,9 @@ func natsAsync(clients, size int) func(string) (*Run, error) {
 	}
 }
 
+// patient waits for room among the messages in flight.
+func patient() jetstream.PublishOpt { return jetstream.WithStallWait(time.Minute) }
+
 // natsPull fetches pages of one subject of many, each worker through a consumer
 // of its own that it makes anew when it has read everything.
 func natsPull(workers, page, size int) func(string) (*Run, error) {
@@ -122,7 +125,7 @@ func natsPull(workers, page, size int) func(string) (*Run, error) {
 		}
 		body := make([]byte, size)
 		for range kept {
-			if _, err := p.clients[0].PublishAsync("mail.a", body); err != nil {
+			if _, err := p.clients[0].PublishAsync("mail.a", body, patient()); err != nil {
 				p.close()
 				return nil, err
 			}

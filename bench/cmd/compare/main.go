@@ -1,6 +1,7 @@
 // Compare measures Airdispatch beside its limits and its peers and writes the
 // tables of docs/performance.md.
 //
+//	go run ./cmd/compare -memory
 //	go run ./cmd/compare [-only submit,pull] [-case words] [-rounds 5] [-time 2s] [-profile dir]
 //
 // Tables go to stdout, progress to stderr. Everything runs on loopback, in this
@@ -32,6 +33,8 @@ func main() {
 	flag.DurationVar(&o.span, "time", 2*time.Second, "how long every case runs in a round")
 	flag.StringVar(&o.profile, "profile", "", "write processor profiles of the measured parts into this directory")
 	flag.StringVar(&o.dir, "dir", "", "work below this directory instead of the system's temporary one")
+	child := flag.String("child", "", "serve until stdin ends: what -memory starts")
+	memory := flag.Bool("memory", false, "measure the memory of idle servers and of their watchers instead")
 	list := flag.Bool("list", false, "list the groups and their cases")
 	flag.Parse()
 	if *list {
@@ -40,6 +43,19 @@ func main() {
 			for _, c := range g.Cases {
 				fmt.Println("   ", c.Name)
 			}
+		}
+		return
+	}
+	if *child != "" || *memory {
+		var err error
+		if *memory {
+			err = bench.Memory(os.Args[0], o.dir, os.Stdout)
+		} else {
+			err = bench.Serve(*child, o.dir, os.Stdin, os.Stdout)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "compare:", err)
+			os.Exit(1)
 		}
 		return
 	}
