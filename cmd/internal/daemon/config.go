@@ -127,6 +127,15 @@ func (h HostPort) Loopback() bool {
 	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
+// port is the port of h as a number.
+func (h HostPort) port() (int, error) {
+	_, port, err := net.SplitHostPort(string(h))
+	if err != nil {
+		return 0, err
+	}
+	return net.LookupPort("tcp", port)
+}
+
 // HostURL is https://host[:port].
 type HostURL string
 

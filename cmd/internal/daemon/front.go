@@ -44,6 +44,9 @@ func (s *Site) Front(ctx context.Context) (*Front, error) {
 		return nil, err
 	}
 	f := &Front{site: s, Registry: prometheus.NewRegistry()}
+	if err := s.certificate.start(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("certificate: %w", err), l.Close())
+	}
 	if s.Settings.Metrics != "" {
 		if f.metrics, err = listen(ctx, string(s.Settings.Metrics)); err != nil {
 			return nil, errors.Join(err, l.Close())

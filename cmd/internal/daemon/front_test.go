@@ -111,7 +111,7 @@ func TestCertificateFiles(t *testing.T) {
 	pair(t, cert, key)
 	synctest.Test(t, func(t *testing.T) {
 		s := &Settings{TLS: TLSFiles, TLSCert: cert, TLSKey: key}
-		c, err := openCertificate(t.Context(), dir, s, newLog(io.Discard, DefaultSettings().Log))
+		c, err := openCertificate(dir, s, newLog(io.Discard, DefaultSettings().Log))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"airdispatch/message"
+	"airdispatch/tracker"
 )
 
 // testConfig is the settings of the program in these tests.
@@ -22,19 +23,21 @@ type testConfig struct {
 // Check refuses nothing.
 func (*testConfig) Check() error { return nil }
 
-// testProgram is a tracker that only serves its health.
+// testProgram is a tracker with as little around it as will do.
 func testProgram() *Program {
 	return &Program{
 		Name: "testd", Title: "a test", Role: message.RoleTracker,
 		NewConfig: func() Config { return &testConfig{Settings: DefaultSettings()} },
 		Serve: func(ctx context.Context, s *Site) error {
-			if _, err := s.Own(ctx); err != nil {
+			own, err := s.Own(ctx)
+			if err != nil {
 				return err
 			}
 			f, err := s.Front(ctx)
 			if err != nil {
 				return err
 			}
+			tracker.New(tracker.Config{Keyring: s.Keyring, Identity: own.Identity, Store: s.Tracker, Verifier: s.Verifier}).Mount(f.Server)
 			f.Ready()
 			return f.Serve(ctx)
 		},
@@ -72,7 +75,7 @@ func succeeds(t *testing.T, args ...string) string {
 	t.Helper()
 	code, out, words := runs(t, args...)
 	if code != ExitDone {
-		t.Fatalf("%v ended with %d: %s", args, code, words)
+		t.Fatalf("%v ended with %d: %s%s", args, code, out, words)
 	}
 	return out
 }

@@ -166,7 +166,7 @@ func (p *Program) openServing(ctx context.Context, c *call) (*Site, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.certificate, err = openCertificate(ctx, s.Dir, s.Settings, s.Log); err != nil {
+	if s.certificate, err = openCertificate(s.Dir, s.Settings, s.Log); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil

@@ -53,13 +53,16 @@ type certificate struct {
 	// tls is nil for plain HTTP.
 	tls *tls.Config
 	pin [32]byte
+	// start begins to order certificates; it is called once the listener is
+	// open, because the authority asks back there.
+	start func(context.Context) error
 	// close ends what keeps the certificate fresh.
 	close func()
 }
 
 // openCertificate prepares the certificate that the settings ask for.
-func openCertificate(ctx context.Context, dir string, s *Settings, log *slog.Logger) (*certificate, error) {
-	c := &certificate{close: func() {}}
+func openCertificate(dir string, s *Settings, log *slog.Logger) (*certificate, error) {
+	c := &certificate{start: func(context.Context) error { return nil }, close: func() {}}
 	switch s.TLS {
 	case TLSOff:
 		return c, nil
@@ -81,7 +84,7 @@ func openCertificate(ctx context.Context, dir string, s *Settings, log *slog.Log
 		c.tls.Certificates, c.tls.GetCertificate = nil, f.certificate
 		return c, nil
 	case TLSACME:
-		return acmeCertificate(ctx, dir, s, log)
+		return acmeCertificate(dir, s, log)
 	}
 	return nil, fmt.Errorf("tls = %q is unknown", s.TLS)
 }
@@ -156,7 +159,11 @@ func (f *certFiles) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) 
 
 // acmeCertificate orders a certificate for the host of the URL, by the
 // TLS-ALPN challenge on the server's own port, and keeps it renewed.
-func acmeCertificate(ctx context.Context, dir string, s *Settings, log *slog.Logger) (*certificate, error) {
+func acmeCertificate(dir string, s *Settings, log *slog.Logger) (*certificate, error) {
+	port, err := s.Listen.port()
+	if err != nil {
+		return nil, err
+	}
 	var config *certmagic.Config
 	cache := certmagic.NewCache(certmagic.CacheOptions{
 		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return config, nil },
@@ -171,19 +178,18 @@ func acmeCertificate(ctx context.Context, dir string, s *Settings, log *slog.Log
 	})
 	issuer := certmagic.ACMEIssuer{
 		Agreed: true, Email: s.ACMEEmail, DisableHTTPChallenge: true, Logger: zap.NewNop(), CA: certmagic.LetsEncryptProductionCA,
+		// Our own listener answers the challenge; nobody is to open another.
+		AltTLSALPNPort: port,
 	}
 	if s.ACMEDirectory != "" {
 		issuer.CA = s.ACMEDirectory
 	}
 	config.Issuers = []certmagic.Issuer{certmagic.NewACMEIssuer(config, issuer)}
-	if err := config.ManageAsync(ctx, []string{s.URL.Host()}); err != nil {
-		cache.Stop()
-		return nil, fmt.Errorf("acme: %w", err)
-	}
 	t := config.TLSConfig()
 	t.MinVersion = tls.VersionTLS13
 	t.NextProtos = slices.Concat([]string{"h2", "http/1.1"}, t.NextProtos)
-	return &certificate{tls: t, close: cache.Stop}, nil
+	start := func(ctx context.Context) error { return config.ManageAsync(ctx, []string{s.URL.Host()}) }
+	return &certificate{tls: t, start: start, close: cache.Stop}, nil
 }
 
 // host is what the server's route says of it.
