@@ -117,9 +117,9 @@ func (c *Client) keptHead(ctx context.Context, m home.Message) (*message.Head, e
 func (c *Client) items(ctx context.Context, ms []home.Message) ([]*Item, error) {
 	var out []*Item
 	for _, m := range ms {
-		i, err := c.item(ctx, m)
+		i, err := c.full(ctx, m)
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return nil, fmt.Errorf("client: %w", ctx.Err())
 		}
 		if err != nil {
 			c.log.WarnContext(ctx, "a kept message cannot be shown", "message", m.Ref.String(), "error", err)
@@ -137,11 +137,16 @@ func (c *Client) kept(ctx context.Context, ref message.Ref) (*Item, error) {
 	if err != nil {
 		return nil, err
 	}
+	return c.full(ctx, m)
+}
+
+// full is an item with the content that is kept of it.
+func (c *Client) full(ctx context.Context, m home.Message) (*Item, error) {
 	i, err := c.item(ctx, m)
 	if err != nil || m.Kept == 0 {
 		return i, err
 	}
-	versions, err := c.home.Versions(ctx, c.me, ref)
+	versions, err := c.home.Versions(ctx, c.me, m.Ref)
 	if err != nil {
 		return nil, err
 	}

@@ -34,21 +34,14 @@ func (c *Client) Posts(ctx context.Context, a message.Address) ([]*Item, error) 
 
 // shown are messages with their contents, without those that have none.
 func (c *Client) shown(ctx context.Context, ms []home.Message) ([]*Item, error) {
+	all, err := c.items(ctx, ms)
 	var out []*Item
-	for _, m := range ms {
-		i, err := c.kept(ctx, m.Ref)
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		if err != nil {
-			c.log.WarnContext(ctx, "a kept post cannot be shown", "message", m.Ref.String(), "error", err)
-			continue
-		}
+	for _, i := range all {
 		if i.Content != nil && !i.Head.Tombstone() {
 			out = append(out, i)
 		}
 	}
-	return out, nil
+	return out, err
 }
 
 // SyncPosts reads what changed of an address's public messages since the last

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"airdispatch/client"
 	"airdispatch/cmd/internal/daemon"
@@ -93,16 +94,18 @@ func (a *app) complain(err error) int {
 		return daemon.ExitDone
 	}
 	exit := exitCode(err)
+	// The sentence of this code is for peers; a person has just read what is wrong.
+	text := strings.TrimSuffix(err.Error(), ": "+message.Invalid.Error())
 	if a.json {
 		var e errorJSON
-		e.Error.Code, e.Error.Message, e.Error.Advice, e.Error.Exit = codeName(err), err.Error(), advice(err), exit
+		e.Error.Code, e.Error.Message, e.Error.Advice, e.Error.Exit = codeName(err), text, advice(err), exit
 		_ = json.NewEncoder(a.err).Encode(e) // there is nobody to tell that this failed
 		return exit
 	}
 	if exit == daemon.ExitInterrupted && isTerminal(a.err) {
 		return exit
 	}
-	_, _ = fmt.Fprintf(a.err, "adctl: %s\n", visible(err.Error()))
+	_, _ = fmt.Fprintf(a.err, "adctl: %s\n", visible(text))
 	if what := advice(err); what != "" {
 		a.sayf("adctl: %s", what)
 	}

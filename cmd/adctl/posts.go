@@ -85,7 +85,7 @@ func (a *app) postsCommand() *cobra.Command {
 func (a *app) listPosts(ctx context.Context, c *client.Client, items []*client.Item) error {
 	if a.json {
 		for _, i := range items {
-			if err := a.emit(itemJSON(i, true)); err != nil {
+			if err := a.emit(itemJSON(i)); err != nil {
 				return err
 			}
 		}

@@ -83,7 +83,7 @@ func (a *app) doubts(r *client.Reading) error {
 // show prints a message.
 func (a *app) show(ctx context.Context, c *client.Client, r *client.Reading) error {
 	if a.json {
-		m := itemJSON(r.Item, true)
+		m := itemJSON(r.Item)
 		m.Copy = r.Unasked != nil
 		return a.emit(m)
 	}

@@ -60,7 +60,7 @@ func (a *app) statusCommand() *cobra.Command {
 
 // showStatus prints deliveries: address, state, version, time, reason.
 func (a *app) showStatus(ctx context.Context, c *client.Client, p *client.Progressed) error {
-	out := statusJSON{itemJSON(p.Item, false), []recipientJSON{}}
+	out := statusJSON{itemJSON(p.Item), []recipientJSON{}}
 	for _, d := range p.Deliveries {
 		r := recipientJSON{
 			Address: d.To.String(), State: deliveryStates[d.State], Version: d.Version, Time: rfc3339(d.Time), Signed: d.Signed,

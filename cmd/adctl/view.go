@@ -85,8 +85,8 @@ func headJSON(h *message.Head) messageJSON {
 // folders are the words for folders.
 var folders = map[store.Folder]string{store.Inbox: "inbox", store.Requests: "requests", store.Archive: "archive"}
 
-// itemJSON is a message; with body also what it says.
-func itemJSON(i *client.Item, body bool) messageJSON {
+// itemJSON is a message, with what it says where that is here.
+func itemJSON(i *client.Item) messageJSON {
 	m := headJSON(i.Head)
 	m.Subject, m.State, m.Folder, m.Arrived, m.Shown, m.Trouble = i.Subject, i.State, folders[i.Folder], rfc3339(i.Arrived), i.Shown, i.Trouble
 	for _, a := range i.Attachments() {
@@ -103,9 +103,6 @@ func itemJSON(i *client.Item, body bool) messageJSON {
 		if cite, ok := i.Content.Citation(typ); ok {
 			*to = cite.Ref.String()
 		}
-	}
-	if !body {
-		return m
 	}
 	text, typ := i.Content.Body()
 	m.Body, m.BodyType = &text, strings.TrimPrefix(typ, "airdispatch/")
@@ -200,7 +197,7 @@ func (a *app) list(items []*client.Item, who func(*client.Item) string) error {
 	for _, i := range items {
 		var err error
 		if a.json {
-			err = a.emit(itemJSON(i, false))
+			err = a.emit(itemJSON(i))
 		} else {
 			err = t.row(a.idOf(i.Ref), string(i.State), a.local(i.Head.Time), who(i), title(i))
 		}
