@@ -119,9 +119,10 @@ func (w *Town) act(who string, do func(ctx context.Context) error) {
 	}
 }
 
-// actTimeout bounds one act: far more than anything takes, so that a hang is
+// actTimeout bounds one act: far more than anything takes, and less than the
+// courier's lease, so that a hang, or a retry that nobody woke up for, is
 // reported with its line rather than by the test's own end.
-const actTimeout = 60 * time.Second
+const actTimeout = 30 * time.Second
 
 // fail reports the first fault, with the line of the test.
 func (w *Town) fail(err error) {
