@@ -38,8 +38,13 @@ func (l Limits) filled() Limits {
 		field *int
 		value int
 	}{
-		{&l.PublishPerMinute, 10}, {&l.PublishBurst, 30}, {&l.NetworkPerSecond, 50}, {&l.NetworkBurst, 2000},
-		{&l.LookupsPerSecond, 2000}, {&l.LookupBurst, 20_000}, {&l.Names, 5},
+		{&l.PublishPerMinute, 10},
+		{&l.PublishBurst, 30},
+		{&l.NetworkPerSecond, 50},
+		{&l.NetworkBurst, 2000},
+		{&l.LookupsPerSecond, 2000},
+		{&l.LookupBurst, 20_000},
+		{&l.Names, 5},
 	} {
 		if *f.field == 0 {
 			*f.field = f.value

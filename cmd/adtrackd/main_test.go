@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"net"
 	"os"
@@ -14,7 +15,6 @@ import (
 
 	"airdispatch/crypto"
 	"airdispatch/message"
-	"crypto/rand"
 )
 
 // TestMain lets the scripts run this test binary as adtrackd.

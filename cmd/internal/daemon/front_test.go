@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +17,6 @@ import (
 	"airdispatch/crypto"
 	"airdispatch/message"
 	wirev1 "airdispatch/wire/airdispatch/v1"
-	"crypto/rand"
 )
 
 // get fetches a plain page.
