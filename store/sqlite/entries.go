@@ -1,37 +1,45 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"slices"
 
 	"airdispatch/message"
 	"airdispatch/store"
 	wirev1 "airdispatch/wire/airdispatch/v1"
 )
 
-// The columns of messages and of notices, in one order, so that one query on
-// one snapshot reads both: a page that missed what was committed between two
-// queries would leave a gap behind the reader's cursor for ever.
 const (
-	entryColumns = `SELECT e.seq AS seq, f.address, e.mid, e.newest, e.arrived, e.folder, e.read, e.deleted, o.address, a.head, a.slot, NULL, 0
-		FROM `
-	entryJoins = ` e CROSS JOIN addresses f ON f.id = e.author CROSS JOIN addresses o ON o.id = e.origin
-		CROSS JOIN alerts a ON a.id = (e.id << 10) + e.newest`
-	noticeQuery = `SELECT n.seq, NULL, n.mid, n.version, n.time, n.folder, n.read, n.deleted, NULL, NULL, NULL, p.address, n.reason
-		FROM (SELECT * FROM notices WHERE owner = (SELECT id FROM addresses WHERE address = ?1) AND seq > ?2 ORDER BY seq LIMIT ?3) n
-		CROSS JOIN addresses p ON p.id = n.peer`
-	entriesQuery = entryColumns + `(SELECT * FROM entries WHERE owner = (SELECT id FROM addresses WHERE address = ?1)
-		AND seq > ?2 ORDER BY seq LIMIT ?3)` + entryJoins + " UNION ALL " + noticeQuery + " ORDER BY seq LIMIT ?3"
-	entryQuery = entryColumns + "entries" + entryJoins + ` WHERE e.owner = (SELECT id FROM addresses WHERE address = ?1)
-		AND e.author = (SELECT id FROM addresses WHERE address = ?2) AND e.mid = ?3`
+	entryColumns = `SELECT e.seq, e.author, e.mid, e.newest, e.arrived, e.folder, e.read, e.deleted, e.origin, a.head, a.slot
+		FROM entries e CROSS JOIN alerts a ON a.id = (e.id << 10) + e.newest WHERE e.owner = (SELECT id FROM addresses WHERE address = ?1) `
+	entryQuery   = entryColumns + "AND e.author = (SELECT id FROM addresses WHERE address = ?2) AND e.mid = ?3"
+	entriesQuery = entryColumns + "AND e.seq > ?2 AND e.seq <= ?3 ORDER BY e.seq LIMIT ?4"
+	noticesQuery = `SELECT n.seq, n.mid, n.version, n.time, n.folder, n.read, n.deleted, p.address, n.reason
+		FROM notices n CROSS JOIN addresses p ON p.id = n.peer
+		WHERE n.owner = (SELECT id FROM addresses WHERE address = ?1) AND n.seq > ?2 AND n.seq <= ?3 ORDER BY n.seq LIMIT ?4`
 )
 
-// Entries reads a page of an inbox.
+// Entries reads a page of an inbox. Both queries end at one place in the log:
+// what is committed between them comes on a later page, and leaves no gap
+// before the cursor of a reader who has seen what came after it.
 func (d tables) Entries(ctx context.Context, owner message.Address, after uint64, limit int) ([]store.Entry, bool, error) {
 	limit = max(limit, 0)
-	out, err := d.entries(ctx, owner, entriesQuery, owner[:], after, limit+1)
+	args := []any{owner[:], after, d.w.at().Seq, limit + 1}
+	out, err := d.notices(ctx, owner, args)
 	if err != nil {
 		return nil, false, wrap("entries", err)
+	}
+	messages, err := d.entries(ctx, entriesQuery, args)
+	if err != nil {
+		return nil, false, wrap("entries", err)
+	}
+	if len(out) == 0 {
+		out = messages
+	} else {
+		out = append(out, messages...)
+		slices.SortFunc(out, func(a, b store.Entry) int { return cmp.Compare(a.Seq, b.Seq) })
 	}
 	if len(out) > limit {
 		return out[:limit], true, nil
@@ -41,7 +49,7 @@ func (d tables) Entries(ctx context.Context, owner message.Address, after uint64
 
 // Entry reads one message of an inbox.
 func (d tables) Entry(ctx context.Context, owner message.Address, ref message.Ref) (store.Entry, error) {
-	out, err := d.entries(ctx, owner, entryQuery, owner[:], ref.From[:], ref.MID[:])
+	out, err := d.entries(ctx, entryQuery, []any{owner[:], ref.From[:], ref.MID[:]})
 	if err == nil && len(out) == 0 {
 		err = message.NotFound
 	}
@@ -51,48 +59,69 @@ func (d tables) Entry(ctx context.Context, owner message.Address, ref message.Re
 	return out[0], nil
 }
 
-func (d tables) entries(ctx context.Context, owner message.Address, query string, args ...any) ([]store.Entry, error) {
+// entries reads entries that are messages.
+func (d tables) entries(ctx context.Context, query string, args []any) ([]store.Entry, error) {
 	var out []store.Entry
+	var numbers [][2]int64
 	err := d.list(ctx, query, args, func(r *sql.Rows) error {
-		e, err := scanEntry(r, owner)
-		out = append(out, e)
+		e, author, origin, err := scanEntry(r)
+		out, numbers = append(out, e), append(numbers, [2]int64{author, origin})
 		return err
 	})
+	for i := range out {
+		if err == nil {
+			out[i].Ref.From, err = d.address(ctx, numbers[i][0])
+		}
+		if err == nil && !out[i].Deleted {
+			out[i].Origin, err = d.address(ctx, numbers[i][1])
+		}
+	}
 	return out, err
 }
 
-// scanEntry reads one row of either sort.
-func scanEntry(r *sql.Rows, owner message.Address) (store.Entry, error) {
-	var e store.Entry
+// scanEntry reads a row, all but the addresses whose numbers it returns.
+func scanEntry(r *sql.Rows) (e store.Entry, author, origin int64, err error) {
 	var arrived int64
-	var reason int32
-	var from, origin, head, slot, peer []byte
-	err := r.Scan(&e.Seq, &from, fixed(e.Ref.MID[:]), &e.Version, &arrived, &e.Folder, &e.Read, &e.Deleted, &origin, &head, &slot, &peer, &reason)
+	var head, slot sql.RawBytes
+	err = r.Scan(&e.Seq, &author, fixed(e.Ref.MID[:]), &e.Version, &arrived, &e.Folder, &e.Read, &e.Deleted, &origin, &head, &slot)
 	if err != nil {
-		return e, err
-	}
-	copy(e.Ref.From[:], from)
-	if peer != nil {
-		e.Ref.From = owner
+		return e, 0, 0, err
 	}
 	if e.Deleted {
-		return store.Entry{Seq: e.Seq, Ref: e.Ref, Deleted: true}, nil
+		return store.Entry{Seq: e.Seq, Ref: e.Ref, Deleted: true}, author, origin, nil
 	}
 	e.Arrived = moment(arrived)
-	if peer != nil {
-		e.Notice = &store.Notice{MID: e.Ref.MID, Version: e.Version, Reason: message.Code(reason), Time: e.Arrived}
-		copy(e.Notice.To[:], peer)
-		return e, nil
-	}
-	copy(e.Origin[:], origin)
 	if len(slot) > 0 {
 		e.Slot = new(wirev1.Slot)
 		if err := unpack(slot, e.Slot); err != nil {
-			return e, err
+			return e, 0, 0, err
 		}
 	}
 	e.Head, err = unpackSigned(head)
-	return e, err
+	return e, author, origin, err
+}
+
+// notices reads entries that are notices.
+func (d tables) notices(ctx context.Context, owner message.Address, args []any) ([]store.Entry, error) {
+	var out []store.Entry
+	err := d.list(ctx, noticesQuery, args, func(r *sql.Rows) error {
+		e := store.Entry{Ref: message.Ref{From: owner}}
+		var at int64
+		var reason int32
+		var peer address
+		if err := r.Scan(&e.Seq, fixed(e.Ref.MID[:]), &e.Version, &at, &e.Folder, &e.Read, &e.Deleted, &peer, &reason); err != nil {
+			return err
+		}
+		if e.Deleted {
+			e = store.Entry{Seq: e.Seq, Ref: e.Ref, Deleted: true}
+		} else {
+			e.Arrived = moment(at)
+			e.Notice = &store.Notice{MID: e.Ref.MID, Version: e.Version, To: peer.Address, Reason: message.Code(reason), Time: e.Arrived}
+		}
+		out = append(out, e)
+		return nil
+	})
+	return out, err
 }
 
 // Mark changes entries, and notices: those of a message of the owner's own.

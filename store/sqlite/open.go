@@ -13,6 +13,7 @@ import (
 
 	"github.com/pressly/goose/v3"
 
+	"airdispatch/message"
 	"airdispatch/store"
 )
 
@@ -34,9 +35,10 @@ type DB struct {
 	db *sql.DB
 	w  *writer
 
-	// mu guards stmts, the prepared statements of readers.
-	mu    sync.RWMutex
-	stmts map[string]*sql.Stmt
+	// mu guards what readers share: prepared statements, and addresses by number.
+	mu        sync.RWMutex
+	stmts     map[string]*sql.Stmt
+	addresses map[int64]message.Address
 }
 
 // OpenTracker makes or opens a tracker's store in db, which stays the caller's
@@ -112,7 +114,7 @@ func prepare(ctx context.Context, db *sql.DB, conn *sql.Conn, dir string, sort i
 	if err := conn.QueryRowContext(ctx, "SELECT epoch, seq FROM log").Scan(&p.Epoch, &p.Seq); err != nil {
 		return nil, faulty(err)
 	}
-	return &DB{db: db, w: startWriter(conn, p), stmts: make(map[string]*sql.Stmt)}, nil
+	return &DB{db: db, w: startWriter(conn, p), stmts: make(map[string]*sql.Stmt), addresses: make(map[int64]message.Address)}, nil
 }
 
 // checkPragmas refuses a database that would lose acknowledged changes at a

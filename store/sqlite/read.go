@@ -64,6 +64,28 @@ func (d *DB) list(ctx context.Context, query string, args []any, each func(r *sq
 	return drain(r, each)
 }
 
+// address is the address of a number, from memory where it was seen before:
+// numbers never change, and a page of an inbox names the same few senders.
+func (d *DB) address(ctx context.Context, n int64) (message.Address, error) {
+	d.mu.RLock()
+	known, ok := d.addresses[n]
+	d.mu.RUnlock()
+	if ok {
+		return known, nil
+	}
+	var a address
+	if _, err := d.find(ctx, "SELECT address FROM addresses WHERE id = ?1", []any{n}, &a); err != nil {
+		return message.Address{}, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.addresses) >= maxNumbers {
+		clear(d.addresses)
+	}
+	d.addresses[n] = a.Address
+	return a.Address, nil
+}
+
 // millis is a time as it is kept; 0 is none.
 func millis(t time.Time) int64 {
 	if t.IsZero() {

@@ -21,9 +21,10 @@ const serveTries = 100
 
 // versionRow is what a query about versions gives.
 type versionRow struct {
-	version              store.Version
-	id, at               int64
-	head, parts, payload []byte
+	version     store.Version
+	id, at      int64
+	head, parts sql.RawBytes
+	payload     []byte
 }
 
 // into are the places to scan to, in the order of versionColumns.
@@ -126,7 +127,7 @@ func (d tables) serve(ctx context.Context, ref message.Ref, reader message.Addre
 			found = true
 			var row versionRow
 			var id *int64
-			var headID, head []byte
+			var headID, head sql.RawBytes
 			var tombstone *bool
 			var at *int64
 			if err := r.Scan(&s.id, &s.newest, &fetched, &id, &headID, &tombstone, &at, &head, &row.parts, &row.payload); err != nil {
