@@ -117,6 +117,9 @@ func (r *Resident) close() {
 	r.client = nil
 }
 
+// Leaves closes the person's home for good.
+func (r *Resident) Leaves() { r.close() }
+
 // Restarts closes the person's home and opens it again, as the next command
 // would.
 func (r *Resident) Restarts() {

@@ -77,6 +77,9 @@ func Logged() Option {
 	}
 }
 
+// OverSockets connects everybody by TCP on loopback instead of pipes.
+func OverSockets() Option { return func(w *Town) { w.network.sockets = map[string]string{} } }
+
 // close stops all who live here: people first, so that no server waits for them.
 func (w *Town) close() {
 	w.mu.Lock()
