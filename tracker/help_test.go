@@ -24,7 +24,7 @@ import (
 )
 
 // unlimited is for tests and benchmarks that are not about limits.
-var unlimited = tracker.Limits{PublishPerMinute: -1, PublishBurst: -1, NetworkPerSecond: -1, NetworkBurst: -1, LookupsPerSecond: -1, LookupBurst: -1, Names: -1}
+var unlimited = tracker.Limits{PublishPerMinute: -1, PublishBurst: -1, ServerPerMinute: -1, ServerBurst: -1, NetworkPerSecond: -1, NetworkBurst: -1, LookupsPerSecond: -1, LookupBurst: -1, Names: -1}
 
 // must returns v, or ends the test.
 func must[T any](t testing.TB) func(v T, err error) T {

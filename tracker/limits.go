@@ -18,6 +18,9 @@ type Limits struct {
 	// PublishPerMinute and PublishBurst bound the publications of one address:
 	// a client that moves publishes a few times a year.
 	PublishPerMinute, PublishBurst int
+	// ServerPerMinute and ServerBurst bound the new users that one mail server
+	// brings; identities are free, so a server answers for those it hosts.
+	ServerPerMinute, ServerBurst int
 	// NetworkPerSecond and NetworkBurst bound the publications and claims that
 	// come from one network: an IPv4 address, or an IPv6 /64. A mail server
 	// publishes for all its accounts.
@@ -40,6 +43,8 @@ func (l Limits) filled() Limits {
 	}{
 		{&l.PublishPerMinute, 10},
 		{&l.PublishBurst, 30},
+		{&l.ServerPerMinute, 600},
+		{&l.ServerBurst, 10_000},
 		{&l.NetworkPerSecond, 50},
 		{&l.NetworkBurst, 2000},
 		{&l.LookupsPerSecond, 2000},
@@ -56,6 +61,7 @@ func (l Limits) filled() Limits {
 // limiters count who asked how often. Safe for concurrent use.
 type limiters struct {
 	ofAddress *table[message.Address]
+	ofServer  *table[message.Address]
 	publish   *table[netip.Prefix]
 	lookup    *table[netip.Prefix]
 }
@@ -63,6 +69,7 @@ type limiters struct {
 func newLimiters(l Limits) *limiters {
 	return &limiters{
 		ofAddress: newTable[message.Address](rate.Limit(l.PublishPerMinute)/60, l.PublishBurst),
+		ofServer:  newTable[message.Address](rate.Limit(l.ServerPerMinute)/60, l.ServerBurst),
 		publish:   newTable[netip.Prefix](rate.Limit(l.NetworkPerSecond), l.NetworkBurst),
 		lookup:    newTable[netip.Prefix](rate.Limit(l.LookupsPerSecond), l.LookupBurst),
 	}
@@ -70,6 +77,9 @@ func newLimiters(l Limits) *limiters {
 
 // publishOf reports whether a may be published once more.
 func (l *limiters) publishOf(a message.Address) bool { return l.ofAddress.allow(a, 1) }
+
+// newAt reports whether a server may bring one more user.
+func (l *limiters) newAt(server message.Address) bool { return l.ofServer.allow(server, 1) }
 
 // publishFrom reports whether n publications may come from a network.
 func (l *limiters) publishFrom(p netip.Prefix, n int) bool { return l.publish.allow(p, n) }

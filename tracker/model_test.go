@@ -12,9 +12,10 @@ import (
 	wirev1 "airdispatch/wire/airdispatch/v1"
 )
 
-// grown is an identity at each of its cards.
+// grown is an identity at each of its cards, and its server.
 type grown struct {
 	signer crypto.SigningKey
+	host   hosted
 	chains []*message.Chain
 }
 
@@ -22,7 +23,7 @@ type grown struct {
 func grow(t *testing.T, cards int) grown {
 	t.Helper()
 	k := newKeys(t, message.RoleUser)
-	g := grown{signer: k.Signer, chains: []*message.Chain{k.Chain}}
+	g := grown{signer: k.Signer, host: newHosted(t), chains: []*message.Chain{k.Chain}}
 	for len(g.chains) < cards {
 		last := g.chains[len(g.chains)-1]
 		head := last.Head()
@@ -39,8 +40,10 @@ func grow(t *testing.T, cards int) grown {
 func (g grown) at(t *testing.T, card int, seq uint64, variant int) *message.Identity {
 	t.Helper()
 	now := time.Now().Truncate(time.Millisecond)
+	ticket := must[*message.Ticket](t)(message.SignTicket(g.host.server.Address(), g.chains[card].Address(), now, now.Add(time.Hour), g.host.server.Signer))
 	r := must[*message.Route](t)(message.SignRoute(message.Route{
 		Pair: message.Pair{Route: seq}, Time: now.Add(-time.Duration(variant+1) * time.Minute), Expires: now.Add(time.Hour),
+		Services: []message.Service{{Purpose: message.PurposeAny, Server: ticket.Server, Ticket: ticket}},
 	}, g.chains[card], g.signer))
 	return &message.Identity{Chain: g.chains[card], Route: r}
 }
@@ -73,7 +76,7 @@ func TestModel(t *testing.T) {
 			"publish": func(rt *rapid.T) {
 				u := rapid.IntRange(0, len(users)-1).Draw(rt, "user")
 				i := all[u][rapid.IntRange(0, cards-1).Draw(rt, "card")][rapid.IntRange(0, routes-1).Draw(rt, "route")][rapid.IntRange(0, variants-1).Draw(rt, "variant")]
-				_, err := publish(t, s, publication(i))
+				_, err := publish(t, s, publication(i, users[u].host.host))
 				mine := held[u]
 				switch {
 				case mine == nil || i.Pair().Compare(mine.Pair()) > 0:

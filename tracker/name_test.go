@@ -63,7 +63,9 @@ func TestClaimNeedsARoute(t *testing.T) {
 	if _, err := r.Claim(t.Context(), s.ref, "early"); !errors.Is(err, message.NeedBundle) {
 		t.Errorf("a claim before anything was published: %v, want need bundle", err)
 	}
-	publishTo(t, s, publication(&message.Identity{Chain: k.Chain}))
+	server := newKeys(t, message.RoleServer)
+	publishTo(t, s, publication(&message.Identity{Chain: server.Chain}))
+	r, _ = asker(t, server, s)
 	if _, err := r.Claim(t.Context(), s.ref, "early"); !errors.Is(err, message.NeedBundle) {
 		t.Errorf("a claim without a route: %v, want need bundle", err)
 	}

@@ -100,65 +100,100 @@ func (s *Server) publish(ctx context.Context, p *wirev1.Publication, servers *le
 	}
 	// First-seen times are a tracker's own; a publisher has no say in them.
 	w := &wirev1.Identity{Cards: p.GetSubject().GetCards(), Route: p.GetSubject().GetRoute()}
-	i, held, err := s.open(ctx, a, w)
+	o, err := s.open(ctx, a, w)
 	if err != nil {
 		return nil, err
 	}
-	if err := timely(i, now); err != nil {
+	if err := timely(o.identity, now); err != nil {
 		return nil, err
 	}
-	if err := s.admit(ctx, i); err != nil {
+	if err := s.admit(ctx, o.identity); err != nil {
 		return nil, err
 	}
-	if err := s.tickets(ctx, i, p.GetServers(), servers, now); err != nil {
+	if err := s.tickets(ctx, o.identity, p.GetServers(), servers, now); err != nil {
 		return nil, err
 	}
+	if err := s.newcomer(o); err != nil {
+		return nil, err
+	}
+	return s.keep(ctx, o, w, now)
+}
+
+// newcomer refuses, with message.Denied, a user of whom nothing is held and who
+// has no mail server: identities cost nothing, but a ticket is somebody's word.
+// A server may bring new users only so fast. Whoever is held may leave and
+// publish an empty route.
+func (s *Server) newcomer(o *offer) error {
+	i := o.identity
+	if o.known || i.Chain.Head().Role != message.RoleUser {
+		return nil
+	}
+	if i.Route == nil || len(i.Route.Services) == 0 {
+		return fmt.Errorf("tracker: publish %s: no mail server has a ticket for it: %w", i.Address().Short(), message.Denied)
+	}
+	for _, service := range i.Route.Services {
+		if !s.limiters.newAt(service.Server) {
+			return fmt.Errorf("tracker: publish %s: new users of %s: %w", i.Address().Short(), service.Server.Short(), message.RateLimited)
+		}
+	}
+	return nil
+}
+
+// keep makes an offer durable and promises so.
+func (s *Server) keep(ctx context.Context, o *offer, w *wirev1.Identity, now time.Time) (*wirev1.Signed, error) {
 	var place store.Place
-	var placed error
+	var placed, err error
 	var placing sync.WaitGroup
 	// At once with the change, so that both share one sync. A place that is
 	// taken for a refusal is a gap, which the log may have.
 	placing.Go(func() { place, placed = s.c.Store.Log.Advance(ctx) })
-	if !held {
+	if !o.held {
 		_, err = s.known.Learn(ctx, w, now)
 		// Also after a refusal: a new card is kept even if its route is not.
-		s.changed(a)
+		s.changed(o.identity.Address())
 	}
 	placing.Wait()
 	if err = errors.Join(err, placed); err != nil {
 		return nil, err
 	}
-	id := i.Chain.Head().ID
-	if i.Route != nil {
-		id = i.Route.ID
+	id := o.identity.Chain.Head().ID
+	if o.identity.Route != nil {
+		id = o.identity.Route.ID
 	}
 	return s.receipt(id, place, now)
 }
 
-// open verifies a bundle about a, and reports whether all of it is held.
-func (s *Server) open(ctx context.Context, a message.Address, w *wirev1.Identity) (*message.Identity, bool, error) {
+// offer is a bundle that was verified by itself.
+type offer struct {
+	identity *message.Identity
+	// known: something is held of this address; held: all of the bundle is.
+	known, held bool
+}
+
+// open verifies a bundle about a.
+func (s *Server) open(ctx context.Context, a message.Address, w *wirev1.Identity) (*offer, error) {
 	if size(w) > maxBundle {
-		return nil, false, fmt.Errorf("tracker: publish %s: bundle: %w", a.Short(), message.TooLarge)
+		return nil, fmt.Errorf("tracker: publish %s: bundle: %w", a.Short(), message.TooLarge)
 	}
 	held, err := s.known.Identity(ctx, a)
 	if err != nil && !absent(err) {
-		return nil, false, err
+		return nil, err
 	}
 	var chain *message.Chain
 	if held != nil {
 		if same(held, w) {
-			return held, true, nil
+			return &offer{held, true, true}, nil
 		}
 		chain = held.Chain
 	}
 	i, err := message.OpenIdentity(s.c.Verifier, w, chain)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	if size(i.Wire()) > maxBundle {
-		return nil, false, fmt.Errorf("tracker: publish %s: chain: %w", a.Short(), message.TooLarge)
+		return nil, fmt.Errorf("tracker: publish %s: chain: %w", a.Short(), message.TooLarge)
 	}
-	return i, false, nil
+	return &offer{identity: i, known: held != nil}, nil
 }
 
 // changed drops what was made of the former state of a.
@@ -321,10 +356,11 @@ func (l *learned) learn(ctx context.Context, a message.Address, came []*wirev1.I
 // learnServer verifies and keeps a server's bundle.
 func (s *Server) learnServer(ctx context.Context, a message.Address, w *wirev1.Identity, now time.Time) error {
 	w = &wirev1.Identity{Cards: w.GetCards(), Route: w.GetRoute()}
-	i, held, err := s.open(ctx, a, w)
-	if err != nil || held {
+	o, err := s.open(ctx, a, w)
+	if err != nil || o.held {
 		return err
 	}
+	i := o.identity
 	if i.Chain.Head().Role != message.RoleServer {
 		return fmt.Errorf("tracker: publish: %s is no server: %w", a.Short(), message.Invalid)
 	}

@@ -179,6 +179,37 @@ func TestPublishNeverGoesBack(t *testing.T) {
 	}
 }
 
+// TestNewcomers: identities are free, so a new user needs a mail server's word,
+// and a server brings users only so fast. Whoever is known may leave.
+func TestNewcomers(t *testing.T) {
+	s, k, _ := local(t, func(c *tracker.Config) { c.Limits.ServerPerMinute, c.Limits.ServerBurst = 1, 2 })
+	h := newHosted(t)
+	for name, p := range map[string]*wirev1.Publication{
+		"cards alone": publication(&message.Identity{Chain: h.user.Chain}),
+		"no server":   publication(userRoute(t, h.user, 1)),
+	} {
+		if _, err := publish(t, s, p); !errors.Is(err, message.Denied) {
+			t.Errorf("%s: %v, want denied", name, err)
+		}
+	}
+	for n, want := range []error{nil, nil, message.RateLimited} {
+		next := h
+		if n > 0 {
+			next.user = newKeys(t, message.RoleUser)
+			next.subject = userRoute(t, next.user, 1, h.server)
+		}
+		if _, err := publish(t, s, next.publication()); !errors.Is(err, want) {
+			t.Errorf("user %d of a server: %v, want %v", n, err, want)
+		}
+	}
+	if _, err := publish(t, s, publication(userRoute(t, h.user, 2))); err != nil {
+		t.Error("who is known may not leave:", err)
+	}
+	if a := opened(t, s, k, message.Query{Address: h.user.Address()}); !a.Found || len(a.Subject.Route.Services) != 0 {
+		t.Errorf("after leaving: %+v", a)
+	}
+}
+
 func TestPublishBatch(t *testing.T) {
 	s, k, _ := local(t, nil)
 	r := &wirev1.PublishRequest{}

@@ -38,18 +38,20 @@ func reach(ts *testscript.TestScript, file string) *rpc.Peer {
 	return peer
 }
 
-// publishOne publishes a new address, without services, and notes the promise.
+// publishOne publishes a new server and notes the promise.
 func publishOne(peer *rpc.Peer, p *promised) error {
 	paper, err := crypto.RandomBytes(rand.Reader, 32)
 	if err != nil {
 		return err
 	}
 	now := time.Now()
-	k, err := message.NewKeyring(message.RoleUser, paper, now, rand.Reader)
+	k, err := message.NewKeyring(message.RoleServer, paper, now, rand.Reader)
 	if err != nil {
 		return err
 	}
-	route, err := message.SignRoute(message.Route{Pair: message.Pair{Route: 1}, Time: now, Expires: now.Add(time.Hour)}, k.Chain, k.Signer)
+	route, err := message.SignRoute(message.Route{
+		Pair: message.Pair{Route: 1}, Time: now, Expires: now.Add(time.Hour), Hosts: []message.Host{{URL: "https://mail.example.org"}},
+	}, k.Chain, k.Signer)
 	if err != nil {
 		return err
 	}

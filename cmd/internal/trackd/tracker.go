@@ -32,6 +32,8 @@ type config struct {
 type limits struct {
 	PublishPerMinute int `toml:"publish_per_minute"`
 	PublishBurst     int `toml:"publish_burst"`
+	ServerPerMinute  int `toml:"server_per_minute"`
+	ServerBurst      int `toml:"server_burst"`
 	NetworkPerSecond int `toml:"network_per_second"`
 	NetworkBurst     int `toml:"network_burst"`
 	LookupsPerSecond int `toml:"lookups_per_second"`
@@ -73,6 +75,9 @@ reserved_names = []
 # Of one address: publications a minute, and at once.
 publish_per_minute = 10
 publish_burst = 30
+# New users that one mail server brings: a minute, and at once.
+server_per_minute = 600
+server_burst = 10000
 # From one network (an IPv4 address, an IPv6 /64): publications and look-ups a
 # second, and at once. -1 is no limit.
 network_per_second = 50
