@@ -43,9 +43,27 @@ func (i *Item) attachmentOf(name string) (message.Attachment, error) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return message.Attachment{}, fmt.Errorf("client: %s has no attachment %q: %w", i.Ref, clip(name), message.NotFound)
+		return message.Attachment{}, fmt.Errorf("client: %s has no attachment %q, but %s: %w", i.Ref, clip(name), offered(all), message.NotFound)
 	}
-	return message.Attachment{}, fmt.Errorf("client: %s has %d such attachments; name one, or give its number: %w", i.Ref, len(found), message.Invalid)
+	return message.Attachment{}, fmt.Errorf("client: which attachment of %s? name one, or give its number: %s: %w", i.Ref, offered(all), message.Invalid)
+}
+
+// maxOffered is how many attachments an error lists.
+const maxOffered = 20
+
+// offered lists attachments for somebody who has to choose.
+func offered(all []message.Attachment) string {
+	if len(all) == 0 {
+		return "none at all"
+	}
+	var out []string
+	for n, a := range all[:min(len(all), maxOffered)] {
+		out = append(out, fmt.Sprintf("%d %q", n+1, clip(a.Name)))
+	}
+	if len(all) > maxOffered {
+		out = append(out, "…")
+	}
+	return strings.Join(out, ", ")
 }
 
 // Attachment finds an attachment of a message in the home: by name, by number
