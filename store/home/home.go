@@ -64,7 +64,7 @@ func Open(ctx context.Context, dir string) (*Home, error) {
 	db.SetMaxOpenConns(1)
 	h, err := New(ctx, db)
 	if err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
 	}
 	h.owned = true
 	return h, nil
