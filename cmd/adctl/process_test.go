@@ -167,13 +167,15 @@ func command(ts *testscript.TestScript, args []string) (name string, program []s
 var listening = regexp.MustCompile(`(?m)^listening (\S+)$`)
 
 // server starts a server in the background and waits until it is ready; NAME_REF
-// is then the reference that it gives:
+// is then the reference that it gives, and NAME_HOST its host:port:
 //
 //	server one -- admaild serve --dir one
 func server(ts *testscript.TestScript, _ bool, args []string) {
 	name, program := command(ts, args)
 	ready := launch(ts, name, program).await(ts, listening)
 	ts.Setenv(strings.ToUpper(name)+"_REF", ready[1])
+	host, _, _ := strings.Cut(strings.TrimPrefix(ready[1], "https://"), "#")
+	ts.Setenv(strings.ToUpper(name)+"_HOST", host)
 }
 
 // crash ends servers by SIGKILL: they have no time for anything.

@@ -73,11 +73,13 @@ func (a *app) doubts(r *client.Reading) error {
 	if r.Unasked == nil {
 		return nil
 	}
-	if errors.Is(r.Unasked, message.Unavailable) || errors.Is(r.Unasked, message.NotFound) || errors.Is(r.Unasked, client.ErrNoAccount) {
-		a.sayf("this is the copy that is here, version %d; newer ones could not be asked for: %v", r.Shown, r.Unasked)
-		return nil
+	for _, unbelieved := range []message.Code{message.BadSignature, message.Contract, message.Stale, message.Conflict, message.Invalid, message.Clock} {
+		if errors.Is(r.Unasked, unbelieved) {
+			return fmt.Errorf("this is the copy that is here, version %d: %w", r.Shown, r.Unasked)
+		}
 	}
-	return fmt.Errorf("this is the copy that is here, version %d: %w", r.Shown, r.Unasked)
+	a.sayf("this is the copy that is here, version %d; newer ones could not be asked for: %v", r.Shown, r.Unasked)
+	return nil
 }
 
 // show prints a message.

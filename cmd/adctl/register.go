@@ -73,6 +73,9 @@ func (a *app) register(ctx context.Context, c *client.Client, r client.Registrat
 	if done != nil {
 		a.sayPublished(done.Published)
 	}
+	if isRefusal(err) && errors.Is(err, message.Denied) {
+		err = &advised{err, "this server takes only whom its operator wants: ask for an invitation and give it with --invite TOKEN, or to be listed"}
+	}
 	if err != nil {
 		return argument(err)
 	}

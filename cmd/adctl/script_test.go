@@ -78,7 +78,7 @@ func TestScripts(t *testing.T) {
 			"background": background, "until": until, "interrupt": interrupt,
 			"status": status, "eventually": eventually,
 			"capture": capture, "field": field, "fields": fields, "lines": lines,
-			"random": random, "cut": cut, "same": same,
+			"random": random, "cut": cut, "same": same, "mistype": mistype, "mid": mid,
 		},
 		Setup: func(e *testscript.Env) error {
 			s := &stage{processes: make(map[string]*process), env: e.Vars}
@@ -249,14 +249,20 @@ func objects(ts *testscript.TestScript) []any {
 	return out
 }
 
-// field sets a variable to a field of the first JSON object that was printed:
-// field STATE recipients.0.state
+// field sets a variable to a field of the first JSON object that was printed, or
+// of another by its number from 1 on: field STATE recipients.0.state 2
 func field(ts *testscript.TestScript, _ bool, args []string) {
 	all := objects(ts)
-	if len(all) == 0 {
-		ts.Fatalf("field %s: nothing was printed", args[1])
+	which := 1
+	if len(args) > 2 {
+		var err error
+		which, err = strconv.Atoi(args[2])
+		ts.Check(err)
 	}
-	at := all[0]
+	if len(all) < which {
+		ts.Fatalf("field %s: %d objects were printed", args[1], len(all))
+	}
+	at := all[which-1]
 	for step := range strings.SplitSeq(args[1], ".") {
 		switch v := at.(type) {
 		case map[string]any:
@@ -330,4 +336,25 @@ func cut(ts *testscript.TestScript, _ bool, args []string) {
 	info, err := os.Stat(path)
 	ts.Check(err)
 	ts.Check(os.Truncate(path, info.Size()-n))
+}
+
+// mistype sets a variable to a text with another letter at one place, counted
+// from 1: mistype WRONG $ADDRESS 20
+func mistype(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	text := []byte(args[1])
+	if text[n-1] == 'q' {
+		text[n-1] = 'p'
+	} else {
+		text[n-1] = 'q'
+	}
+	ts.Setenv(args[0], string(text))
+}
+
+// mid sets a variable to the part of a message's id that follows the address:
+// mid VAR $ID
+func mid(ts *testscript.TestScript, _ bool, args []string) {
+	_, which, _ := strings.Cut(args[1], "::")
+	ts.Setenv(args[0], which)
 }
