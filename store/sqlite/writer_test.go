@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"airdispatch/message"
@@ -62,6 +63,7 @@ func queue(w *writer, ctx context.Context, steps ...step) <-chan []error {
 		if n > before {
 			return out
 		}
+		runtime.Gosched()
 	}
 }
 
