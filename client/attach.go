@@ -183,9 +183,10 @@ func (c *Client) hash(ctx context.Context, a message.Attachment, src source) (su
 func (c *Client) send(ctx context.Context, a message.Attachment, src source, sum summary) error {
 	report := c.report(src.name, "upload", sum.size)
 	delay := backoff.NewExponentialBackOff()
-	failures := 0
+	failures, begun := 0, false
 	for {
 		have, complete, err := c.blobSize(ctx, sum.id)
+		begun = begun || err == nil
 		if err == nil && complete {
 			report(sum.size)
 			return nil
@@ -206,7 +207,8 @@ func (c *Client) send(ctx context.Context, a message.Attachment, src source, sum
 			failures = 0
 			delay.Reset()
 		}
-		if failures++; failures >= transferTries || !errors.Is(err, message.Unavailable) && !errors.Is(err, message.Conflict) || errors.Is(err, errChanged) {
+		// A server that was never reached is down; one that was lost may be back.
+		if failures++; !begun || failures >= transferTries || !errors.Is(err, message.Unavailable) && !errors.Is(err, message.Conflict) || errors.Is(err, errChanged) {
 			return err
 		}
 		if err := wait(ctx, delay.NextBackOff()); err != nil {

@@ -179,17 +179,20 @@ func (c *Client) keepDraft(ctx context.Context, id int64, k *keptDraft, trouble 
 
 // DeleteDraft forgets a draft. Errors: message.NotFound.
 func (c *Client) DeleteDraft(ctx context.Context, id int64) error {
-	return c.home.RemoveDraft(ctx, c.me, id)
+	if err := c.home.RemoveDraft(ctx, c.me, id); err != nil {
+		return fmt.Errorf("client: draft %d: %w", id, err)
+	}
+	return nil
 }
 
 // SendDraft sends a draft again. What of it the server has already is not sent
 // twice. Errors: message.NotFound, and those of Send.
 func (c *Client) SendDraft(ctx context.Context, id int64) ([]*Sent, error) {
-	if _, err := c.Account(ctx); err != nil {
-		return nil, err
-	}
 	d, err := c.home.Draft(ctx, c.me, id)
 	if err != nil {
+		return nil, fmt.Errorf("client: draft %d: %w", id, err)
+	}
+	if _, err := c.Account(ctx); err != nil {
 		return nil, err
 	}
 	k, err := readDraft(d)

@@ -146,6 +146,11 @@ func (c *Client) full(ctx context.Context, m home.Message) (*Item, error) {
 	if err != nil || m.Kept == 0 {
 		return i, err
 	}
+	if i.State == StateExpired {
+		// Over, although nobody has erased it yet.
+		i.Shown, i.Subject = 0, ""
+		return i, nil
+	}
 	versions, err := c.home.Versions(ctx, c.me, m.Ref)
 	if err != nil {
 		return nil, err
@@ -200,6 +205,9 @@ func (c *Client) Search(ctx context.Context, words []string) ([]*Item, error) {
 	}
 	if len(each) == 0 {
 		return nil, fmt.Errorf("client: search: no words: %w", message.Invalid)
+	}
+	if err := c.home.Expire(ctx, time.Now()); err != nil {
+		return nil, err
 	}
 	ms, err := c.home.List(ctx, c.me, home.Query{Words: each})
 	if err != nil {

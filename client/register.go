@@ -50,7 +50,8 @@ type Registered struct {
 
 // Register opens an account at a mail server, signs a route that names it and
 // publishes that to the trackers, whose receipts are verified. Registering
-// again renews; at another server it moves the address there. Errors:
+// again renews; at another server it names that one instead, and what lies at the
+// old one stays there. Errors:
 // ErrNoIdentity, message.Denied (no invitation, not on the list),
 // message.Unavailable, message.BadSignature (the server or tracker is not who
 // the reference says).

@@ -95,6 +95,9 @@ func parseComponent(text string) (message.Component, error) {
 	if !ok || typ == "" {
 		return message.Component{}, daemon.Usage("--component %q: write type=@file, or type=text", text)
 	}
+	if strings.HasPrefix(typ, "airdispatch/") {
+		return message.Component{}, daemon.Usage("--component %q: airdispatch/… are the parts that adctl writes itself", text)
+	}
 	c := message.Component{Type: typ, Data: []byte(value)}
 	if path, isFile := strings.CutPrefix(value, "@"); isFile {
 		b, err := readBounded(path)
