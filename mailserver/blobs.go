@@ -278,7 +278,9 @@ func (s *Server) proxyBlob(w http.ResponseWriter, r *http.Request, id message.ID
 		return err
 	}
 	defer res.Body.Close() // what matters was read, or the client has gone
-	for _, h := range []string{"Content-Type", "Content-Length", "Content-Range", "Accept-Ranges", "ETag"} {
+	// Not the origin's type: it would be shown under this server's name.
+	w.Header().Set("Content-Type", "application/octet-stream")
+	for _, h := range []string{"Content-Length", "Content-Range", "Accept-Ranges", "ETag"} {
 		if v := res.Header.Get(h); v != "" {
 			w.Header().Set(h, v)
 		}
