@@ -211,8 +211,8 @@ func (t *tx) setVerdict(owner int64, sender message.Address, v store.Verdict) er
 		return nil
 	}
 	var moved []int64
-	err = t.rows("SELECT id FROM entries WHERE owner = ?1 AND author = ?2 AND folder = ?3 AND deleted = 0 ORDER BY seq",
-		[]any{owner, s, int(store.Requests)}, scanIDs(&moved))
+	err = t.rows("SELECT id FROM entries INDEXED BY entries_requests WHERE owner = ?1 AND author = ?2 AND folder = 2 AND deleted = 0 ORDER BY seq",
+		[]any{owner, s}, scanIDs(&moved))
 	for _, id := range moved {
 		if err == nil {
 			_, err = t.change("UPDATE entries SET folder = ?2, seq = ?3 WHERE id = ?1", id, int(store.Inbox), t.next().Seq)

@@ -111,7 +111,7 @@ func (d tables) DropCopies(ctx context.Context, takenBefore, now time.Time, limi
 	err := d.w.one(ctx, "drop copies", func(t *tx) error {
 		var ids []int64
 		err := t.rows(`SELECT entry FROM copies WHERE taken > 0 AND taken < ?1 UNION
-			SELECT c.entry FROM entries e JOIN copies c ON c.entry = e.id WHERE e.expires > 0 AND e.expires <= ?2
+			SELECT c.entry FROM copies c CROSS JOIN entries e ON e.id = c.entry WHERE e.expires > 0 AND e.expires <= ?2
 			ORDER BY 1 LIMIT ?3`, []any{millis(takenBefore), millis(now), max(limit, 0)}, scanIDs(&ids))
 		if err != nil {
 			return err

@@ -1,9 +1,11 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"time"
 
 	"airdispatch/message"
@@ -191,7 +193,7 @@ func listQuery(q store.ListQuery) (string, []any) {
 	return fmt.Sprintf(`SELECT m.seq, m.mid, %s, %s, %s FROM
 		(SELECT x.id, x.mid, x.seq, x.newest FROM messages x WHERE x.author = (SELECT id FROM addresses WHERE address = ?1)
 		AND x.seq > ?2 %s ORDER BY x.seq LIMIT ?3) m
-		CROSS JOIN versions v ON v.id BETWEEN m.id << 10 AND (m.id << 10) + 1023 ORDER BY m.seq, v.id`, versionColumns, parts, payload, which), args
+		CROSS JOIN versions v ON v.id BETWEEN m.id << 10 AND (m.id << 10) + 1023 ORDER BY m.seq`, versionColumns, parts, payload, which), args
 }
 
 // List reads a page of an author's messages.
@@ -213,7 +215,10 @@ func (d tables) List(ctx context.Context, q store.ListQuery) ([]store.ListItem, 
 		if q.To != (message.Address{}) && !q.Public {
 			v.Blobs = nil
 		}
-		last.Versions = append(last.Versions, v)
+		// In order already, as a rule: to sort here and not there keeps payloads
+		// out of the database's sorter.
+		at, _ := slices.BinarySearchFunc(last.Versions, v.Number, func(v store.Version, n uint64) int { return cmp.Compare(v.Number, n) })
+		last.Versions = slices.Insert(last.Versions, at, v)
 		return err
 	})
 	if err != nil {
