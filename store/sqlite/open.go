@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -95,10 +96,7 @@ func prepare(ctx context.Context, db *sql.DB, conn *sql.Conn, dir string, sort i
 	if err := checkSort(ctx, conn, sort); err != nil {
 		return nil, err
 	}
-	// The sort stands before the tables do, so that a crash between leaves a
-	// file that can be opened again.
 	for _, pragma := range []string{
-		fmt.Sprintf("PRAGMA application_id = %d", sort),
 		fmt.Sprintf("PRAGMA wal_autocheckpoint = %d", checkpointPages),
 		"PRAGMA trusted_schema = OFF",
 		"PRAGMA temp_store = MEMORY",
@@ -131,7 +129,9 @@ func checkPragmas(ctx context.Context, conn *sql.Conn) error {
 	return nil
 }
 
-// checkSort refuses a file that belongs to something else.
+// checkSort refuses a file that belongs to something else. In a new one the
+// sort is written before the tables are, so that a crash between leaves a file
+// that can be opened again.
 func checkSort(ctx context.Context, conn *sql.Conn, sort int64) error {
 	var id int64
 	if err := conn.QueryRowContext(ctx, "PRAGMA application_id").Scan(&id); err != nil {
@@ -147,7 +147,8 @@ func checkSort(ctx context.Context, conn *sql.Conn, sort int64) error {
 	if id != 0 || tables > 0 {
 		return fmt.Errorf("the file belongs to something else (application id %#x, not %#x)", id, sort)
 	}
-	return nil
+	_, err := conn.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d", sort))
+	return faulty(err)
 }
 
 // migrate brings the schema to this program's version.
@@ -186,10 +187,22 @@ func (d *DB) Close() error {
 	return wrap("close", faulty(err))
 }
 
-// Backup writes a consistent copy of the database to a new file while others
-// go on reading and writing.
+// Backup writes a consistent copy of the database to a new file, readable by
+// its owner only, while others go on reading and writing. A file that is there
+// stays as it is and is an error.
 func (d *DB) Backup(ctx context.Context, path string) error {
-	_, err := d.db.ExecContext(ctx, "VACUUM INTO ?1", path)
+	// SQLite takes an empty file as a new one, and would make it for all to read.
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return wrap("backup", err)
+	}
+	_, err = d.db.ExecContext(ctx, "VACUUM INTO ?1", path)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		err = errors.Join(err, os.Remove(path))
+	}
 	return wrap("backup", faulty(err))
 }
 

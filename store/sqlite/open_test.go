@@ -166,6 +166,9 @@ func TestBackup(t *testing.T) {
 	if err := d.Backup(ctx, copied); err != nil {
 		t.Fatal(err)
 	}
+	if info, err := os.Stat(copied); err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("the backup has the mode %v, %v", info.Mode(), err)
+	}
 	if err := d.Backup(ctx, copied); err == nil {
 		t.Fatal("a backup took the place of another")
 	}
