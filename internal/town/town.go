@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -14,6 +16,7 @@ import (
 
 	"airdispatch/crypto"
 	"airdispatch/message"
+	"airdispatch/rpc"
 )
 
 // Town is a network and all who live in it. Its acts may be called from several
@@ -77,6 +80,11 @@ func Logged() Option {
 	}
 }
 
+// LogTo writes what the hosts log, all of it.
+func LogTo(to io.Writer) Option {
+	return func(w *Town) { w.log = slog.New(slog.NewTextHandler(to, &slog.HandlerOptions{Level: slog.LevelDebug})) }
+}
+
 // OverSockets connects everybody by TCP on loopback instead of pipes.
 func OverSockets() Option { return func(w *Town) { w.network.sockets = map[string]string{} } }
 
@@ -100,6 +108,20 @@ func (w *Town) close() {
 		closing.Go(h.close)
 	}
 	closing.Wait()
+}
+
+// Dir is where hosts and people keep their files: a directory of its name for each
+// host, and home for the people.
+func (w *Town) Dir() string { return w.dir }
+
+// Dial connects to a host, as somebody from a place.
+func (w *Town) Dial(ctx context.Context, from string, to *Host) (net.Conn, error) {
+	return w.network.Dialer(from)(ctx, "tcp", net.JoinHostPort(to.place, "443"))
+}
+
+// Asks is a person's own way of asking servers, past the client library.
+func (r *Resident) Asks() *rpc.Client {
+	return rpc.NewClient(rpc.Config{Dial: r.town.network.Dialer(r.name), Verifier: crypto.Single{}, Keyring: r.Keyring})
 }
 
 // Failed reports whether the story has ended early.
