@@ -31,16 +31,14 @@ func (s *Server) Pull(ctx context.Context, req *wirev1.PullRequest) (*wirev1.Pul
 	if err != nil {
 		return nil, err
 	}
+	answers := s.serveAll(ctx, req.GetItems(), reader)
 	resp := &wirev1.PullResponse{}
 	var reports []store.Report
-	left := answerBudget
-	for n, item := range req.GetItems() {
-		p, err := s.serve(ctx, item, reader, left, n == 0)
-		if err != nil {
-			resp.Results = append(resp.Results, &wirev1.Pulled{Refusal: s.refusal("pull", err)})
+	for _, p := range answers {
+		if p.err != nil {
+			resp.Results = append(resp.Results, &wirev1.Pulled{Refusal: s.refusal("pull", p.err)})
 			continue
 		}
-		left -= proto.Size(p.wire)
 		resp.Results = append(resp.Results, p.wire)
 		if p.report != nil {
 			reports = append(reports, *p.report)
@@ -94,6 +92,36 @@ func (s *Server) pullReader(ctx context.Context, header string, of []byte, ident
 type pulledItem struct {
 	wire   *wirev1.Pulled
 	report *store.Report
+	err    error
+}
+
+// due is one message that a reader may have.
+type due struct {
+	ref    message.Ref
+	after  uint64
+	newest uint64
+	about  description
+	size   int
+	err    error
+}
+
+// serveAll hands out messages: it looks first which of them the reader may have
+// and which fit into one answer, and serves all of these at the same time, so
+// that their marks share a commit. The first always fits.
+func (s *Server) serveAll(ctx context.Context, items []*wirev1.FetchItem, reader message.Address) []pulledItem {
+	left := answerBudget
+	found := make([]due, len(items))
+	for n, item := range items {
+		d := s.look(ctx, item, reader)
+		if d.err == nil && n > 0 && d.size > left {
+			d.err = fmt.Errorf("mailserver: pull: no room in this answer: %w", message.TooLarge)
+		}
+		if d.err == nil {
+			left -= d.size
+		}
+		found[n] = d
+	}
+	return parallel(found, func(d due) pulledItem { return s.serve(ctx, d, reader) })
 }
 
 // allowed is the newest version of a message, if reader may have it. Errors:
@@ -113,48 +141,52 @@ func (s *Server) allowed(ctx context.Context, ref message.Ref, reader message.Ad
 	return versions, d, nil
 }
 
-// serve hands out one message. The mark that it was handed out is committed
-// before its bytes are in anybody's hands, and only once it is sure that they
-// fit: with first it always does.
-func (s *Server) serve(ctx context.Context, item *wirev1.FetchItem, reader message.Address, left int, first bool) (pulledItem, error) {
-	var none pulledItem
-	ref, err := parseRef(item.GetFrom(), item.GetMid())
+// look finds out whether reader may have a message, and how many bytes it will
+// be at most.
+func (s *Server) look(ctx context.Context, item *wirev1.FetchItem, reader message.Address) due {
+	d := due{after: item.GetAfterVersion()}
+	if d.ref, d.err = parseRef(item.GetFrom(), item.GetMid()); d.err != nil {
+		return d
+	}
+	versions, about, err := s.allowed(ctx, d.ref, reader)
+	if err == nil && about.expired(time.Now()) {
+		err = fmt.Errorf("mailserver: pull: %w", message.Expired)
+	}
 	if err != nil {
-		return none, err
+		d.err = err
+		return d
 	}
-	versions, d, err := s.allowed(ctx, ref, reader)
-	if err != nil {
-		return none, err
-	}
-	now := time.Now()
-	if d.expired(now) {
-		return none, fmt.Errorf("mailserver: pull: %w", message.Expired)
-	}
-	newest := versions[len(versions)-1]
-	size := d.payload + message.MaxSlot
+	d.about, d.newest = about, versions[len(versions)-1].Number
+	d.size = about.payload + message.MaxSlot
 	for _, v := range versions {
-		if v.Number > item.GetAfterVersion() {
-			size += proto.Size(v.Head) + 8
+		if v.Number > d.after {
+			d.size += proto.Size(v.Head) + 8
 		}
 	}
-	if !first && size > left {
-		return none, fmt.Errorf("mailserver: pull: no room in this answer: %w", message.TooLarge)
+	return d
+}
+
+// serve hands out one message. The mark that it was handed out is committed
+// before its bytes are in anybody's hands.
+func (s *Server) serve(ctx context.Context, d due, reader message.Address) pulledItem {
+	if d.err != nil {
+		return pulledItem{err: d.err}
 	}
-	mark := reader
-	if d.public {
+	mark, now := reader, time.Now()
+	if d.about.public {
 		mark = message.Address{}
 	}
-	got, err := s.c.Store.Outgoing.Serve(ctx, ref, mark, item.GetAfterVersion(), now)
+	got, err := s.c.Store.Outgoing.Serve(ctx, d.ref, mark, d.after, now)
 	if err != nil {
-		return none, err
+		return pulledItem{err: err}
 	}
 	out := pulledItem{wire: pulledOf(got, reader)}
-	what := serving{ref, reader, newest.Number}
-	if _, had := s.served.GetIfPresent(what); len(got) > 0 && !d.public && !d.tombstone && !had {
+	what := serving{d.ref, reader, d.newest}
+	if _, had := s.served.GetIfPresent(what); len(got) > 0 && !d.about.public && !d.about.tombstone && !had {
 		s.served.Set(what, true)
-		out.report = &store.Report{Ref: ref, To: reader, Version: newest.Number, State: store.Served, Time: now}
+		out.report = &store.Report{Ref: d.ref, To: reader, Version: d.newest, State: store.Served, Time: now}
 	}
-	return out, nil
+	return out
 }
 
 // pulledOf is what a reader gets: all heads, and of the newest version the
