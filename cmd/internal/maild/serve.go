@@ -36,7 +36,7 @@ func Program() *daemon.Program {
 // nextSteps says what a mail server's operator does next.
 func nextSteps(dir string, ref message.Reference) string {
 	return fmt.Sprintf("\nInvite somebody:    admaild invite --dir %s\n"+
-		"They then join by:  adctl register --server '%s' --tracker REF --invite TOKEN\n\nOn stdout, to be passed on:\n", dir, ref)
+		"They then join by:  adctl register --server '%s' --tracker REF --invite TOKEN\n", dir, ref)
 }
 
 // parts is everything of a running mail server.
