@@ -82,13 +82,13 @@ func (c *Courier) pack(ctx context.Context, t store.Task) (parcel, *result) {
 	}
 	if p.item.Slot == nil {
 		// The slots are gone: an ephemeral message that is over.
-		return parcel{}, &result{task: t, version: newest.Number, err: gone}
+		return parcel{}, &result{task: t, version: newest.Number, err: errGone}
 	}
 	return p, nil
 }
 
-// gone settles an alert whose message ended before it could be brought.
-var gone = fmt.Errorf("courier: the message is over: %w", message.Recalled)
+// errGone settles an alert whose message ended before it could be brought.
+var errGone = fmt.Errorf("courier: the message is over: %w", message.Recalled)
 
 // bring makes one call, and a second one with bundles for what needs them.
 func (c *Courier) bring(ctx context.Context, server *message.Identity, parcels []parcel) []result {

@@ -60,7 +60,6 @@ func (s *Server) learnTrackers(ctx context.Context) error {
 				continue
 			}
 			s.c.Resolver.AddTrackers(refs...)
-			last = a.Address
 		}
 		last = accounts[len(accounts)-1].Address
 	}
