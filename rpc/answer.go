@@ -28,6 +28,7 @@ func Options(log *slog.Logger) []connect.HandlerOption {
 		log = slog.New(slog.DiscardHandler)
 	}
 	return []connect.HandlerOption{
+		codecs(),
 		connect.WithReadMaxBytes(message.MaxCall),
 		connect.WithSendMaxBytes(message.MaxCall),
 		connect.WithCompression("gzip", nil, nil),

@@ -286,7 +286,7 @@ func (r *Resolver) openVia(ctx context.Context, s *wirev1.Signed, q message.Quer
 // is what was asked for and proves itself; else nil. A name proves nothing.
 func looseSubject(r *Resolver, s *wirev1.Signed, q message.Query) *message.Identity {
 	var w wirev1.Answer
-	if len(s.GetBody()) > message.MaxAnswer || proto.Unmarshal(s.GetBody(), &w) != nil || w.GetSubject() == nil || q.Name != "" {
+	if len(s.GetBody()) > message.MaxAnswer || message.CheckFields(s.GetBody(), &w) != nil || proto.Unmarshal(s.GetBody(), &w) != nil || w.GetSubject() == nil || q.Name != "" {
 		return nil
 	}
 	i, err := message.OpenIdentity(r.c.Verifier, &wirev1.Identity{Cards: w.GetSubject().GetCards(), Route: w.GetSubject().GetRoute()}, nil)
