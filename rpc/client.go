@@ -63,7 +63,7 @@ func NewClient(c Config) *Client {
 	return &Client{
 		config: c,
 		peers:  newRecent[message.Address, *Peer](keptPeers, nil),
-		links:  newRecent[linkKey, *link](keptLinks, func(l *link) { l.transport.CloseIdleConnections() }),
+		links:  newRecent[linkKey, *link](keptLinks, (*link).close),
 	}
 }
 
@@ -115,8 +115,8 @@ func (c *Client) Open(ctx context.Context, ref message.Reference) (*Peer, *messa
 		proof.InsecureSkipVerify = true // meet decides once the answer says what to expect
 	}
 	proof.VerifyConnection = seen.look
-	l := &link{origin: origin, transport: c.transport(proof)}
-	defer l.transport.CloseIdleConnections()
+	l := c.newLink(origin, proof)
+	defer l.close()
 
 	answer, err := c.lookupSelf(ctx, l, ref)
 	if err != nil {
@@ -133,7 +133,7 @@ func (c *Client) Open(ctx context.Context, ref message.Reference) (*Peer, *messa
 func (c *Client) lookupSelf(ctx context.Context, l *link, ref message.Reference) (*message.Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
-	directory := wirev1connect.NewDirectoryClient(doer(l.send), "https://"+l.origin, carrying()...)
+	directory := wirev1connect.NewDirectoryClient(doer(func(r *http.Request) (*http.Response, error) { return l.send(l.calls, r) }), "https://"+l.origin, carrying()...)
 	res, err := directory.Lookup(ctx, &wirev1.LookupRequest{Queries: []*wirev1.Query{{}}})
 	if err != nil {
 		return nil, err
@@ -226,6 +226,7 @@ func (d doer) Do(req *http.Request) (*http.Response, error) {
 // carrying is what holds for every call that is made: bounded, uncompressed.
 func carrying() []connect.ClientOption {
 	return []connect.ClientOption{
+		connect.WithCodec(protoCodec{}),
 		connect.WithReadMaxBytes(message.MaxCall),
 		connect.WithSendMaxBytes(message.MaxCall),
 		connect.WithAcceptCompression("gzip", nil, nil),

@@ -32,6 +32,9 @@ const (
 	// maxConns is how many connections are opened to one host at once. Without it
 	// every call of a cold start would dial, and the host would count us out.
 	maxConns = 8
+	// maxBodies is how many blobs are carried to or from one host at once; with
+	// maxConns it stays below what a server allows to one address.
+	maxBodies = 32
 	// maxAnswerHeader bounds the headers of an answer, in bytes.
 	maxAnswerHeader = 64 << 10
 	// unreachable is how long a host that could not be reached is tried last.
@@ -47,9 +50,47 @@ type linkKey struct {
 
 // link is the connections to one host under one proof.
 type link struct {
-	origin    string
-	transport *http.Transport
-	downUntil atomic.Int64 // unix nanoseconds
+	origin string
+	// calls carries calls, many on one HTTP/2 connection. bodies carries blobs, one
+	// at a time on an HTTP/1.1 connection: the frames and windows of HTTP/2 cost
+	// more than half of the rate of long bodies.
+	calls, bodies *http.Transport
+	downUntil     atomic.Int64 // unix nanoseconds
+}
+
+// newLink makes the link to a host. It connects when it is first used.
+func (c *Client) newLink(origin string, proof *tls.Config) *link {
+	l := &link{origin: origin, calls: c.transport(proof), bodies: c.transport(proof.Clone())}
+	l.bodies.ForceAttemptHTTP2, l.bodies.HTTP2, l.bodies.Protocols = false, nil, new(http.Protocols)
+	l.bodies.Protocols.SetHTTP1(true)
+	l.bodies.MaxConnsPerHost = maxBodies
+	dial := l.bodies.DialContext
+	l.bodies.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return stalling{conn}, nil
+	}
+	return l
+}
+
+// stalling is a connection on which the peer may refuse to take a byte for
+// writeStall and no longer, as HTTP/2 has it built in.
+type stalling struct{ net.Conn }
+
+// Write sets the deadline anew.
+func (s stalling) Write(b []byte) (int, error) {
+	if err := s.SetWriteDeadline(time.Now().Add(writeStall)); err != nil {
+		return 0, err
+	}
+	return s.Conn.Write(b)
+}
+
+// close closes the connections that nothing is using.
+func (l *link) close() {
+	l.calls.CloseIdleConnections()
+	l.bodies.CloseIdleConnections()
 }
 
 // linkTo returns the link for key, from those that are kept.
@@ -59,7 +100,7 @@ func (c *Client) linkTo(key linkKey) *link {
 	if l, ok := c.links.find(key); ok {
 		return l
 	}
-	l := &link{origin: key.origin, transport: c.transport(c.proof(key.pin))}
+	l := c.newLink(key.origin, c.proof(key.pin))
 	c.links.put(key, l)
 	return l
 }
@@ -103,14 +144,15 @@ func (c *Client) transport(proof *tls.Config) *http.Transport {
 	}
 }
 
-// send makes one exchange. It goes to the transport itself, not through an
-// http.Client, so there is nothing that could follow redirects or keep cookies.
-func (l *link) send(req *http.Request) (*http.Response, error) {
+// send makes one exchange on one of the transports. It goes to that itself, not
+// through an http.Client, so there is nothing that could follow redirects or keep
+// cookies.
+func (l *link) send(by *http.Transport, req *http.Request) (*http.Response, error) {
 	out := req.WithContext(req.Context()) // a copy; the headers stay shared, and a transport does not change them
 	u := *req.URL
 	u.Scheme, u.Host = "https", l.origin
 	out.URL, out.Host = &u, ""
-	res, err := l.transport.RoundTrip(out)
+	res, err := by.RoundTrip(out)
 	if err != nil && req.Context().Err() == nil {
 		l.downUntil.Store(time.Now().Add(unreachable).UnixNano())
 	}

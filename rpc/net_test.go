@@ -227,7 +227,7 @@ func TestFirstCall(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
-	if b, err := io.ReadAll(res.Body); string(b) != "HTTP/2.0" || err != nil {
+	if b, err := io.ReadAll(res.Body); string(b) != "HTTP/1.1" || err != nil {
 		t.Errorf("body %q, %v", b, err)
 	}
 	callers := rpc.NewCallers(p.keys.Address(), crypto.Single{})

@@ -32,7 +32,7 @@ type Peer struct {
 // open makes the typed clients. The host in their URL is replaced by the route's
 // when a request is sent.
 func (p *Peer) open() {
-	c, base := doer(p.send), "https://"+p.hosts[0].origin
+	c, base := doer(p.call), "https://"+p.hosts[0].origin
 	options := append(carrying(), p.asking())
 	p.directory = wirev1connect.NewDirectoryClient(c, base, options...)
 	p.tracker = wirev1connect.NewTrackerClient(c, base, options...)
@@ -58,11 +58,12 @@ func (p *Peer) Mailbox() wirev1connect.MailboxClient { return p.mailbox }
 // Exchange is the service of mail servers to everybody else.
 func (p *Peer) Exchange() wirev1connect.ExchangeClient { return p.exchange }
 
-// Do makes a plain HTTP exchange, for blobs: req.URL has a path and a query and
-// no host. The Access is added. An answer that is not a success is returned as
-// its refusal, with the body closed; redirects are not followed. There is no
-// overall deadline, but a body that brings nothing for HeartbeatPatience ends with
-// message.Unavailable. The caller closes the body.
+// Do makes a plain HTTP exchange, for blobs, on an HTTP/1.1 connection that it has
+// for itself meanwhile: req.URL has a path and a query and no host. The Access is
+// added. An answer that is not a success is returned as its refusal, with the body
+// closed; redirects are not followed. There is no overall deadline, but a body that
+// brings nothing for HeartbeatPatience ends with message.Unavailable. The caller
+// closes the body.
 func (p *Peer) Do(req *http.Request) (*http.Response, error) {
 	what := req.Method + " " + p.Address().Short()
 	if req.URL == nil || req.URL.Host != "" || req.URL.Scheme != "" || req.URL.User != nil {
@@ -94,7 +95,7 @@ func (p *Peer) exchangePlain(req *http.Request) (*http.Response, error) {
 	if header != "" {
 		req.Header.Set("Authorization", header)
 	}
-	res, err := p.send(req)
+	res, err := p.send(req, func(l *link) *http.Transport { return l.bodies })
 	if err != nil {
 		cancel(nil)
 		return nil, err
@@ -108,10 +109,15 @@ func (p *Peer) exchangePlain(req *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
+// call makes the exchange of a call.
+func (p *Peer) call(req *http.Request) (*http.Response, error) {
+	return p.send(req, func(l *link) *http.Transport { return l.calls })
+}
+
 // send brings a request to the first host of the route that can be reached.
 // Another host is tried only while the request can be sent again from its
 // beginning; repeating it is harmless, because writes are idempotent by id.
-func (p *Peer) send(req *http.Request) (*http.Response, error) {
+func (p *Peer) send(req *http.Request, by func(*link) *http.Transport) (*http.Response, error) {
 	links := p.links()
 	body := &heldBody{body: req.Body}
 	if req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
@@ -128,7 +134,7 @@ func (p *Peer) send(req *http.Request) (*http.Response, error) {
 			req = req.Clone(req.Context())
 			req.Body = again
 		}
-		res, err := l.send(req)
+		res, err := l.send(by(l), req)
 		if err == nil {
 			body.release()
 			return res, nil
