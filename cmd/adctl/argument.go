@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -139,7 +140,7 @@ func (a *app) body(args []string) (string, error) {
 		if err != nil {
 			return "", daemon.Usage("%w", err)
 		}
-		return string(b), nil
+		return text(b)
 	}
 	if isTerminal(a.in) {
 		a.sayf("Write the message; Ctrl-D on a line of its own ends it, Ctrl-C throws it away.")
@@ -150,6 +151,14 @@ func (a *app) body(args []string) (string, error) {
 	}
 	if len(b) > maxText {
 		return "", fmt.Errorf("the message has more than %d bytes; attach it instead: %w", maxText, message.TooLarge)
+	}
+	return text(b)
+}
+
+// text is a body that was read. What is not UTF-8 would reach nobody as it is.
+func text(b []byte) (string, error) {
+	if !utf8.Valid(b) {
+		return "", daemon.Usage("the message is not text in UTF-8; attach it instead")
 	}
 	return string(b), nil
 }

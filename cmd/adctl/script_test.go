@@ -308,12 +308,18 @@ func lines(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// random writes a file of so many MiB that nothing can make smaller.
+// random writes a file of so many MiB of letters.
 func random(ts *testscript.TestScript, _ bool, args []string) {
 	size, err := strconv.Atoi(args[1])
 	ts.Check(err)
 	b := make([]byte, size<<20)
 	_, _ = rand.NewChaCha8([32]byte{1}).Read(b) // it never fails
+	for n := range b {
+		b[n] = 'a' + b[n]%26
+		if n%64 == 63 {
+			b[n] = '\n'
+		}
+	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o600))
 }
 
