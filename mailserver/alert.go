@@ -109,7 +109,7 @@ func (s *Server) intake(ctx context.Context, req *wirev1.AlertRequest) (*intake,
 				who = s.recipient(ctx, j.to, j.claim.From())
 				known[key] = who
 			}
-			j.who, j.err = who, who.err
+			j.who = who
 		}
 		items[n] = j
 	}
@@ -120,6 +120,11 @@ func (s *Server) intake(ctx context.Context, req *wirev1.AlertRequest) (*intake,
 		h, err := s.checkAlert(ctx, b, origin, j.claim, j.item)
 		if err == nil {
 			err = message.NotAhead(h.Time, now)
+		}
+		if err == nil {
+			// Only now: were it earlier, what is asked for to check an alert would
+			// tell whether the address is hosted here, and whom its owner blocks.
+			err = j.who.err
 		}
 		if err != nil {
 			return alerted{err: err}

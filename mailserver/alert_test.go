@@ -124,6 +124,45 @@ func TestAlertEnemies(t *testing.T) {
 	}
 }
 
+// TestAlertTellsNothing: whether an address is hosted here, and whether its
+// owner blocks the sender, shows in no answer, whatever is wrong with the alert.
+func TestAlertTellsNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	defer w.stop()
+	one, two := w.host("one"), w.host("two")
+	ann, bob, guarded, nobody := w.person("ann", one), w.person("bob", two), w.person("guarded", two), w.person("nobody", one)
+	_, err := guarded.peer.Mailbox().Policy(w.ctx, &wirev1.PolicyRequest{Rules: []*wirev1.Rule{{Address: ann.address().Bytes(), Verdict: wirev1.Verdict_VERDICT_BLOCK}}})
+	must(t, err)
+	content := &message.Content{}
+	content.Set(message.TypeText, []byte("hello"))
+	author := []*wirev1.Identity{ann.identity.Wire(), one.identity.Wire()}
+	for _, c := range []struct {
+		name  string
+		time  time.Time
+		known []*wirev1.Identity
+		want  message.Code
+	}{
+		{"of an author nobody knows", time.Now(), author[1:], message.NeedBundle},
+		{"from the future", time.Now().Add(message.MaxAhead + time.Minute), author, message.Clock},
+	} {
+		for _, to := range []*person{bob, guarded, nobody} {
+			mid, err := message.NewMID(time.Now(), rnd{})
+			must(t, err)
+			s, err := message.Seal(message.Draft{
+				Author: ann.keyring.Chain, Readers: []*message.Chain{to.keyring.Chain}, MID: mid, Time: c.time,
+				Audience: message.Private, Terms: message.Revisable, Content: content,
+			}, ann.keyring.Signer, rnd{})
+			must(t, err)
+			resp, err := w.alert(one, two, &wirev1.AlertRequest{Items: []*wirev1.AlertItem{alertOf(s, to)}, Identities: c.known})
+			must(t, err)
+			if got := resp.GetResults()[0].GetRefusal().GetReason(); got != wirev1.Reason(c.want) {
+				t.Errorf("%s, to %s: %v, want %v", c.name, to.address().Short(), got, wirev1.Reason(c.want))
+			}
+		}
+	}
+}
+
 // TestAlertClock: a head from the future is refused with a reason that the
 // sender can mend.
 func TestAlertClock(t *testing.T) {
