@@ -139,10 +139,10 @@ func (c *Courier) Run(ctx context.Context) error {
 	var group sync.WaitGroup
 	defer group.Wait()
 	slots := make(chan struct{}, lookups)
-	for {
+	for first := true; ; first = false {
 		found := 0
 		for _, kind := range []store.TaskKind{store.TaskAlert, store.TaskReceipt} {
-			tasks, err := c.claim(ctx, kind)
+			tasks, err := c.claim(ctx, kind, first)
 			if err != nil && ctx.Err() == nil {
 				c.c.Log.Error("courier: claim", "err", err)
 			}
@@ -169,15 +169,21 @@ func (c *Courier) Run(ctx context.Context) error {
 	}
 }
 
-// claim takes due tasks, without those that are under way already.
-func (c *Courier) claim(ctx context.Context, kind store.TaskKind) ([]store.Task, error) {
+// claim takes due tasks, without those that are under way already. The first
+// claim after a start also takes what is due within a lease: nobody works any
+// more on what the last run had claimed when it died.
+func (c *Courier) claim(ctx context.Context, kind store.TaskKind, first bool) ([]store.Task, error) {
 	c.mu.Lock()
 	room := window - len(c.claimed)
 	c.mu.Unlock()
 	if room <= 0 {
 		return nil, nil
 	}
-	tasks, err := c.c.Tasks.Claim(ctx, kind, time.Now(), lease, min(claimSize, room))
+	at, hold, limit := time.Now(), lease, claimSize
+	if first {
+		at, hold, limit = at.Add(lease), 0, window
+	}
+	tasks, err := c.c.Tasks.Claim(ctx, kind, at, hold, min(limit, room))
 	if err != nil {
 		return nil, err
 	}

@@ -28,9 +28,17 @@ func blobOf(t *testing.T, n int, seed byte) ([]byte, message.ID) {
 	return b, id
 }
 
+// plain is a plain request.
+type plain struct {
+	method, path string
+	body         []byte
+	header       map[string]string
+}
+
 // do makes a plain request; the body of the answer is read.
-func do(w *world, p *rpc.Peer, method, path string, body []byte, header map[string]string) (int, http.Header, []byte, error) {
+func do(w *world, p *rpc.Peer, q plain) (int, http.Header, []byte, error) {
 	w.t.Helper()
+	method, path, body, header := q.method, q.path, q.body, q.header
 	ctx, cancel := context.WithTimeout(w.ctx, time.Minute)
 	defer cancel()
 	var r io.Reader
@@ -56,9 +64,9 @@ func blobPath(id message.ID) string { return "/blobs/" + id.String() }
 // put uploads bytes off to end of b.
 func (p *person) put(id message.ID, b []byte, off, end int) (int, string, error) {
 	p.t.Helper()
-	code, h, _, err := do(p.w, p.peer, http.MethodPut, blobPath(id), b[off:end], map[string]string{
+	code, h, _, err := do(p.w, p.peer, plain{http.MethodPut, blobPath(id), b[off:end], map[string]string{
 		"Content-Range": fmt.Sprintf("bytes %d-%d/%d", off, end-1, len(b)),
-	})
+	}})
 	return code, h.Get("Airdispatch-Have"), err
 }
 
@@ -76,7 +84,7 @@ func TestBlobs(t *testing.T) {
 	if code, have, err := ann.put(id, b, 0, 1<<20); err != nil || code != http.StatusAccepted || have != "1048576" {
 		t.Fatalf("the first part: %d, %s, %v", code, have, err)
 	}
-	if code, h, _, err := do(w, ann.peer, http.MethodHead, blobPath(id), nil, nil); err != nil || code != http.StatusPartialContent || h.Get("Airdispatch-Have") != "1048576" {
+	if code, h, _, err := do(w, ann.peer, plain{http.MethodHead, blobPath(id), nil, nil}); err != nil || code != http.StatusPartialContent || h.Get("Airdispatch-Have") != "1048576" {
 		t.Fatalf("how much: %d, %v, %v", code, h, err)
 	}
 	if _, _, err := ann.put(id, b, 5, 10); message.CodeOf(err) != message.Conflict {
@@ -96,10 +104,10 @@ func TestBlobs(t *testing.T) {
 
 	path := fmt.Sprintf("%s?from=%s&mid=%s", blobPath(id), h.From, h.MID)
 	for name, p := range map[string]*person{"ann": ann, "bob": bob} {
-		if code, _, got, err := do(w, p.peer, http.MethodGet, path, nil, nil); err != nil || code != http.StatusOK || !bytes.Equal(got, b) {
+		if code, _, got, err := do(w, p.peer, plain{http.MethodGet, path, nil, nil}); err != nil || code != http.StatusOK || !bytes.Equal(got, b) {
 			t.Fatalf("%s reads %d bytes, %d, %v", name, len(got), code, err)
 		}
-		code, head, got, err := do(w, p.peer, http.MethodGet, path, nil, map[string]string{"Range": "bytes=2000000-2000009"})
+		code, head, got, err := do(w, p.peer, plain{http.MethodGet, path, nil, map[string]string{"Range": "bytes=2000000-2000009"}})
 		if err != nil || code != http.StatusPartialContent || !bytes.Equal(got, b[2000000:2000010]) || !strings.HasPrefix(head.Get("Content-Range"), "bytes 2000000-2000009/") {
 			t.Fatalf("%s reads a range: %d, %d bytes, %v", name, code, len(got), err)
 		}
@@ -111,22 +119,22 @@ func TestBlobs(t *testing.T) {
 	rogue, err := w.asHost(three, "rogue").Peer(one.identity)
 	must(t, err)
 	for name, try := range map[string]func() error{
-		"eve through her server": func() error { _, _, _, err := do(w, eve.peer, http.MethodGet, path, nil, nil); return err },
+		"eve through her server": func() error { _, _, _, err := do(w, eve.peer, plain{http.MethodGet, path, nil, nil}); return err },
 		"eve at ann's server, for bob": func() error {
-			_, _, _, err := do(w, atOne, http.MethodGet, path+"&for="+bob.address().String(), nil, nil)
+			_, _, _, err := do(w, atOne, plain{http.MethodGet, path + "&for=" + bob.address().String(), nil, nil})
 			return err
 		},
 		"eve's server for bob": func() error {
-			_, _, _, err := do(w, rogue, http.MethodGet, path+"&for="+bob.address().String(), nil, nil)
+			_, _, _, err := do(w, rogue, plain{http.MethodGet, path + "&for=" + bob.address().String(), nil, nil})
 			return err
 		},
 		"eve's server for eve": func() error {
-			_, _, _, err := do(w, rogue, http.MethodGet, path+"&for="+eve.address().String(), nil, nil)
+			_, _, _, err := do(w, rogue, plain{http.MethodGet, path + "&for=" + eve.address().String(), nil, nil})
 			return err
 		},
 		"bob, of a message without a blob": func() error {
 			other := ann.send(ann.letter("nothing attached", bob))
-			_, _, _, err := do(w, bob.peer, http.MethodGet, fmt.Sprintf("%s?from=%s&mid=%s", blobPath(id), other.From, other.MID), nil, nil)
+			_, _, _, err := do(w, bob.peer, plain{http.MethodGet, fmt.Sprintf("%s?from=%s&mid=%s", blobPath(id), other.From, other.MID), nil, nil})
 			return err
 		},
 	} {
@@ -136,7 +144,7 @@ func TestBlobs(t *testing.T) {
 	}
 
 	ann.send(ann.recall(h))
-	if _, _, _, err := do(w, bob.peer, http.MethodGet, path, nil, nil); message.CodeOf(err) != message.NotFound {
+	if _, _, _, err := do(w, bob.peer, plain{http.MethodGet, path, nil, nil}); message.CodeOf(err) != message.NotFound {
 		t.Fatalf("after the recall: %v", err)
 	}
 }
@@ -168,16 +176,16 @@ func TestBlobRefusals(t *testing.T) {
 		{"other bytes", blobPath(bigID), "bytes 0-999/1000", b, message.BadSignature},
 	}
 	for _, c := range cases {
-		_, _, _, err := do(w, ann.peer, http.MethodPut, c.path, c.body, map[string]string{"Content-Range": c.span})
+		_, _, _, err := do(w, ann.peer, plain{http.MethodPut, c.path, c.body, map[string]string{"Content-Range": c.span}})
 		if message.CodeOf(err) != c.want {
 			t.Errorf("%s: %v, want %v", c.name, err, c.want)
 		}
 	}
 	peer, err := eve.client.Peer(one.identity)
 	must(t, err)
-	_, _, _, err = do(w, peer, http.MethodPut, blobPath(id), b, map[string]string{"Content-Range": "bytes 0-999/1000"})
+	_, _, _, err = do(w, peer, plain{http.MethodPut, blobPath(id), b, map[string]string{"Content-Range": "bytes 0-999/1000"}})
 	refused(t, err, message.NeedBundle)
-	_, _, _, err = do(w, ann.peer, http.MethodDelete, blobPath(id), nil, nil)
+	_, _, _, err = do(w, ann.peer, plain{http.MethodDelete, blobPath(id), nil, nil})
 	refused(t, err, message.Unsupported)
 	if _, _, err := ann.put(id, b, 0, len(b)); err != nil {
 		t.Fatal(err)

@@ -161,14 +161,17 @@ func (h *host) start() {
 	}
 	client := h.client
 	var once sync.Once
-	h.halt = func() {
+	halt := func() {
 		once.Do(func() {
 			cancel()
 			group.Wait()
 			client.Close()
 		})
 	}
-	w.group.Go(func() { <-w.ctx.Done(); h.halt() })
+	// Each start has its own end: in a bubble, two who wait for one lock would
+	// keep time from passing.
+	h.halt = halt
+	w.group.Go(func() { <-w.ctx.Done(); halt() })
 	must(w.t, h.server.Publish(w.ctx))
 }
 
