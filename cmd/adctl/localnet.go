@@ -107,6 +107,7 @@ func (a *app) introduce(n *network, people []localnetPersonJSON) error {
 	ann, bob := people[0], people[1]
 	_, _ = fmt.Fprintf(&b, `export ADCTL_HOME=%s
 echo 'Hello, bob.' | adctl send --to bob --subject 'A letter' -
+echo 'Anybody may read this.' | adctl post --name hello -
 adctl sent
 
 # As bob, in the same terminal or in a third one:
