@@ -3,6 +3,7 @@ package town
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -138,4 +139,35 @@ func TestListenerClose(t *testing.T) {
 		t.Fatalf("listening again: %v", err)
 	}
 	_ = l.Close()
+}
+
+func ExampleNetwork() {
+	n := NewNetwork()
+	l, err := n.Listen("bob")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	go func() {
+		c, err := l.Accept()
+		if err == nil {
+			_, _ = io.Copy(c, c)
+		}
+	}()
+	c, err := n.Dialer("ann")(context.Background(), "tcp", "bob:443")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, _ = c.Write([]byte("echo"))
+	heard := make([]byte, 4)
+	_, _ = io.ReadFull(c, heard)
+	fmt.Printf("%s\n", heard)
+	n.Cut("ann", "bob")
+	_, err = c.Read(heard)
+	fmt.Println(errors.Is(err, errCut))
+	_ = l.Close()
+	// Output:
+	// echo
+	// true
 }
