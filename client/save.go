@@ -232,8 +232,11 @@ func (c *Client) stretch(ctx context.Context, from place, a message.Attachment, 
 	if errors.Is(err, crypto.ErrOpen) {
 		return fmt.Errorf("%w: %w", err, message.BadSignature)
 	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if err != nil && message.CodeOf(err) == message.Internal {
-		err = errors.Join(err, message.Unavailable)
+		err = fmt.Errorf("%w: %w", err, message.Unavailable)
 	}
 	return errors.Join(err, closeErr)
 }

@@ -16,6 +16,9 @@ import (
 
 // advice is what to do about an error, by the first thing in it that matches.
 func advice(err error) string {
+	if errors.Is(err, context.Canceled) {
+		return ""
+	}
 	if e, ok := errors.AsType[*advised](err); ok {
 		return e.what
 	}
@@ -58,18 +61,18 @@ func exitCode(err error) int {
 
 // codeName is a stable word for an error in JSON.
 func codeName(err error) string {
-	if code, ok := errors.AsType[message.Code](err); ok {
-		return code.Name()
-	}
+	code, ok := errors.AsType[message.Code](err)
 	switch {
+	case exitCode(err) == daemon.ExitInterrupted:
+		return "interrupted"
+	case ok:
+		return code.Name()
 	case errors.Is(err, client.ErrNoIdentity):
 		return "no_identity"
 	case errors.Is(err, client.ErrNoAccount):
 		return "no_account"
 	case errors.Is(err, crypto.ErrPassphrase):
 		return "wrong_passphrase"
-	case errors.Is(err, context.Canceled):
-		return "interrupted"
 	case errors.Is(err, fs.ErrNotExist):
 		return "no_file"
 	case exitCode(err) == daemon.ExitUsage:
@@ -95,7 +98,7 @@ func (a *app) complain(err error) int {
 	}
 	exit := exitCode(err)
 	// The sentence of this code is for peers; a person has just read what is wrong.
-	text := strings.TrimSuffix(err.Error(), ": "+message.Invalid.Error())
+	text := strings.TrimSuffix(strings.ReplaceAll(err.Error(), "\n", "; "), ": "+message.Invalid.Error())
 	if a.json {
 		var e errorJSON
 		e.Error.Code, e.Error.Message, e.Error.Advice, e.Error.Exit = codeName(err), text, advice(err), exit
