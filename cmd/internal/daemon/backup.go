@@ -246,20 +246,37 @@ func (p *Program) restoreCommand(c *call) *cobra.Command {
 			if err := emptyDir(dir); err != nil {
 				return err
 			}
-			m, err := p.extract(cmd.Context(), args[0], dir, true)
+			m, err := p.restore(cmd.Context(), args[0], dir)
 			if err != nil {
-				return err
-			}
-			if err := p.examineRestored(cmd.Context(), dir, m); err != nil {
-				return err
-			}
-			if err := p.raiseEpoch(cmd.Context(), dir); err != nil {
-				return err
+				return errors.Join(err, clearDir(dir))
 			}
 			_, err = fmt.Fprintf(c.std.Err, "restored %s %s of %s to %s\n", m.Role, m.Address, m.Time.Format(time.RFC3339), dir)
 			return err
 		},
 	}
+}
+
+// restore fills an empty directory with a backup that is whole.
+func (p *Program) restore(ctx context.Context, file, dir string) (*manifest, error) {
+	m, err := p.extract(ctx, file, dir, true)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.examineRestored(ctx, dir, m); err != nil {
+		return nil, err
+	}
+	return m, p.raiseEpoch(ctx, dir)
+}
+
+// clearDir takes out of a directory, which was empty before, what a restore that
+// failed put there: half a server must not be served, nor stand in the way of a
+// better backup.
+func clearDir(dir string) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+	}
+	return err
 }
 
 // emptyDir makes dir, or finds it empty.

@@ -175,6 +175,9 @@ func TestHostileBackups(t *testing.T) {
 			if _, err := os.Lstat(filepath.Join(filepath.Dir(into), "evil")); err == nil {
 				t.Error("a file was written outside")
 			}
+			if left, err := os.ReadDir(into); err != nil || len(left) != 0 {
+				t.Errorf("%d files of a bad backup are left, %v", len(left), err)
+			}
 		})
 	}
 }
