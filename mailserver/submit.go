@@ -241,7 +241,7 @@ func (s *Server) afterSubmit(ctx context.Context, subs []store.Submission, kept 
 			continue
 		}
 		if sub.Head.Audience == message.Public {
-			s.hub.wake(topic{address: sub.Head.From, posts: true})
+			s.hub.wakeFor(topic{address: sub.Head.From, posts: true}, kept[n].Accepted.Seq)
 			continue
 		}
 		wake = true

@@ -35,8 +35,9 @@ type watcher struct {
 }
 
 // follow sends a cursor at once, another whenever t has changed, and the last
-// one again when nothing has for a while. What it looks at is the store: a
-// signal that comes too often or not at all costs time and loses nothing.
+// one again when nothing has for a while. Where the signal does not say that there
+// is something newer than the cursor, it looks into the store: a signal that comes
+// too often or not at all costs time and loses nothing.
 func (s *Server) follow(ctx context.Context, t topic, from *wirev1.Cursor, w watcher) error {
 	// Registered before the first look, so that no change falls between.
 	wake, leave, err := s.hub.watch(t)
@@ -52,9 +53,11 @@ func (s *Server) follow(ctx context.Context, t topic, from *wirev1.Cursor, w wat
 			return err
 		}
 		seq := after(from, place)
-		changed, err := w.changed(ctx, seq)
-		if err != nil {
-			return err
+		changed := s.hub.newest(t) > seq
+		if !changed {
+			if changed, err = w.changed(ctx, seq); err != nil {
+				return err
+			}
 		}
 		switch {
 		case changed:
