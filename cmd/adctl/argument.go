@@ -75,7 +75,11 @@ func parseExpiry(text string, now time.Time) (time.Time, error) {
 		if numberErr != nil || !known {
 			return time.Time{}, daemon.Usage("--expires %q: write 36h, 7d, 2w or a time like 2027-01-31T12:00:00Z", text)
 		}
-		d = time.Duration(n) * unit
+		// A product that does not fit would come out small.
+		d = maxLife + 1
+		if n <= uint64(maxLife/unit) {
+			d = time.Duration(n) * unit
+		}
 	}
 	if d > maxLife {
 		return time.Time{}, daemon.Usage("--expires %q: that is too far away", text)
