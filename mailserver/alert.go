@@ -312,7 +312,7 @@ func (s *Server) afterAlerts(alerts []store.Alert, kept []store.AlertResult) {
 	fetch := false
 	for n, a := range alerts {
 		if kept[n].Err == nil {
-			s.hub.wake(topic{address: a.To})
+			s.hub.wakeFor(topic{address: a.To}, kept[n].Accepted.Seq)
 			fetch = fetch || !a.PrefetchAt.IsZero()
 		}
 	}
