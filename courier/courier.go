@@ -89,7 +89,14 @@ type Courier struct {
 	// mu guards what follows; never held across a call.
 	mu      sync.Mutex
 	hosts   map[message.Address]*host
-	claimed map[int64]bool
+	claimed map[claim]bool
+}
+
+// claim is a task under way. A newer version takes over the task of the one
+// before, also while that is under way, and is not to wait for it.
+type claim struct {
+	id      int64
+	version uint64
 }
 
 // introduction: this server has had this state of this identity.
@@ -116,7 +123,7 @@ func New(c Config) *Courier {
 	return &Courier{
 		c: c, backoff: Backoff{First: c.FirstRetry, Max: max(c.MaxRetry, c.FirstRetry), Rand: c.Rand}, phase: Jitter(c.Rand, daily), wake: make(chan struct{}, 1),
 		introduced: otter.Must(&otter.Options[introduction, bool]{MaximumSize: 100_000, Executor: func(fn func()) { fn() }}),
-		hosts:      make(map[message.Address]*host), claimed: make(map[int64]bool),
+		hosts:      make(map[message.Address]*host), claimed: make(map[claim]bool),
 	}
 }
 
@@ -191,8 +198,8 @@ func (c *Courier) claim(ctx context.Context, kind store.TaskKind, first bool) ([
 	defer c.mu.Unlock()
 	fresh := tasks[:0]
 	for _, t := range tasks {
-		if !c.claimed[t.ID] {
-			c.claimed[t.ID] = true
+		if key := (claim{t.ID, t.Version}); !c.claimed[key] {
+			c.claimed[key] = true
 			fresh = append(fresh, t)
 		}
 	}
@@ -399,7 +406,7 @@ func (c *Courier) putBack(ctx context.Context, tasks []store.Task) {
 func (c *Courier) forget(results []result) {
 	c.mu.Lock()
 	for _, r := range results {
-		delete(c.claimed, r.task.ID)
+		delete(c.claimed, claim{r.task.ID, r.task.Version})
 	}
 	c.mu.Unlock()
 	c.Wake()

@@ -556,3 +556,24 @@ func TestReceiptTasks(t *testing.T) {
 		}
 	})
 }
+
+// TestEditUnderWay: a version that is submitted while the one before is being
+// brought follows at once.
+func TestEditUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t)
+		k := o.taker("two.test")
+		defer func() { o.stop() }()
+		k.alert = func(req *wirev1.AlertRequest) (*wirev1.AlertResponse, error) {
+			time.Sleep(time.Second)
+			return k.takes(req)
+		}
+		h := o.send(message.Draft{})
+		time.Sleep(time.Second / 2)
+		h = o.send(message.Draft{Prev: h})
+		time.Sleep(3 * time.Second)
+		if d := o.delivery(h); d.State != store.Alerted || d.Version != 2 {
+			t.Fatalf("%+v", d)
+		}
+	})
+}
