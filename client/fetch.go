@@ -25,7 +25,7 @@ func (c *Client) fetchMany(ctx context.Context, ms []home.Message) error {
 		return err
 	}
 	for n, m := range ms {
-		if _, err := c.takePulled(ctx, pulling{ref: m.Ref, known: &m, box: home.Received}, resp.GetResults()[n]); err != nil {
+		if _, err := c.takePulled(ctx, pulling{ref: m.Ref, known: &m, box: m.Box}, resp.GetResults()[n]); err != nil {
 			c.log.InfoContext(ctx, "a message is not fetched yet", "message", m.Ref.String(), "error", err)
 		}
 	}

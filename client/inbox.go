@@ -263,6 +263,11 @@ func (c *Client) FetchNew(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return c.fetchMissing(ctx, ms)
+}
+
+// fetchMissing fetches those whose newest content is not here.
+func (c *Client) fetchMissing(ctx context.Context, ms []home.Message) error {
 	var wanted []home.Message
 	for _, m := range ms {
 		over := !m.Expires.IsZero() && !time.Now().Before(m.Expires)

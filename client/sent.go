@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"airdispatch/message"
 	"airdispatch/rpc"
@@ -37,7 +38,7 @@ func (c *Client) Sent(ctx context.Context, limit int) ([]*Item, error) {
 }
 
 // SyncSent hears what this person's other devices sent, edited and recalled.
-// Content comes when it is read.
+// Content comes with FetchSent, or when it is read.
 func (c *Client) SyncSent(ctx context.Context) error {
 	err := c.ask(ctx, func(p *rpc.Peer) error {
 		for {
@@ -51,6 +52,17 @@ func (c *Client) SyncSent(ctx context.Context) error {
 		return fmt.Errorf("client: sent: %w", err)
 	}
 	return nil
+}
+
+// FetchSent fetches the content of what other devices sent and edited, so that
+// subjects can be shown. What cannot be had now is no error.
+func (c *Client) FetchSent(ctx context.Context) error {
+	ms, err := c.home.List(ctx, c.me, home.Query{Box: home.Sent})
+	if err != nil {
+		return err
+	}
+	private := slices.DeleteFunc(ms, func(m home.Message) bool { return m.Box&home.Public != 0 })
+	return c.fetchMissing(ctx, private)
 }
 
 func (c *Client) sentPage(ctx context.Context, p *rpc.Peer) (bool, error) {

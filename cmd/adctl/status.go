@@ -112,7 +112,9 @@ func (a *app) sentCommand() *cobra.Command {
 			return a.with(cmd, somebody, func(ctx context.Context, c *client.Client) error {
 				var syncErr error
 				if !offline {
-					syncErr = c.SyncSent(ctx)
+					if syncErr = c.SyncSent(ctx); syncErr == nil {
+						syncErr = c.FetchSent(ctx)
+					}
 				}
 				items, err := c.Sent(ctx, limit)
 				if err != nil {
