@@ -22,6 +22,9 @@ func advice(err error) string {
 	if e, ok := errors.AsType[*advised](err); ok {
 		return e.what
 	}
+	if e, ok := errors.AsType[*client.NameChangedError](err); ok {
+		return "ask them in some other way; if it is right, `adctl contacts accept " + e.Name + "`"
+	}
 	for _, a := range []struct {
 		is   error
 		what string
@@ -32,6 +35,8 @@ func advice(err error) string {
 		{message.Clock, "check the clock of this computer"},
 		{message.Disagreement, "compare the address with its owner, then `adctl contacts accept`"},
 		{message.Quota, "delete what you no longer need, or ask the server's operator for more room"},
+		{message.NeedBundle, "a private tracker answers whom it knows: have its operator list you or your server, then `adctl register`"},
+		{message.Unauthenticated, "a private tracker answers whom it knows: act as somebody whom its operator has listed"},
 		{message.RateLimited, "wait a minute and try again"},
 		{message.Unavailable, "try again later; nothing that was accepted is lost"},
 		{message.AlreadyFetched, "a final message cannot be taken back once somebody has it"},
@@ -51,7 +56,7 @@ func exitCode(err error) int {
 	case errors.Is(err, crypto.ErrPassphrase):
 		return daemon.ExitRefused
 	}
-	for _, code := range []message.Code{message.AlreadyFetched, message.Contract, message.Recalled, message.Expired, message.Disagreement} {
+	for _, code := range []message.Code{message.AlreadyFetched, message.Contract, message.Recalled, message.Expired, message.Disagreement, message.NeedBundle} {
 		if errors.Is(err, code) {
 			return daemon.ExitRefused
 		}

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -74,11 +75,12 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"freeport": freePort, "setting": setting, "town": town,
-			"server": server, "crash": crash, "terminate": terminate, "restart": restart, "strike": strike,
+			"server": server, "crash": crash, "terminate": terminate, "restart": restart, "strike": strike, "unless-done": unlessDone,
 			"background": background, "until": until, "interrupt": interrupt,
 			"status": status, "eventually": eventually,
 			"capture": capture, "field": field, "fields": fields, "lines": lines,
 			"random": random, "cut": cut, "same": same, "mistype": mistype, "mid": mid,
+			"together": together, "address": address, "finish": finish, "equal": equal,
 		},
 		Setup: func(e *testscript.Env) error {
 			s := &stage{processes: make(map[string]*process), env: e.Vars}
@@ -363,4 +365,51 @@ func mistype(ts *testscript.TestScript, _ bool, args []string) {
 func mid(ts *testscript.TestScript, _ bool, args []string) {
 	_, which, _ := strings.Cut(args[1], "::")
 	ts.Setenv(args[0], which)
+}
+
+// together runs two commands at the same moment and sets a variable to how many
+// of them ended with 0, which is at least one:
+//
+//	together BOTH -- adctl … -- adctl …
+func together(ts *testscript.TestScript, _ bool, args []string) {
+	split := slices.Index(args[2:], "--")
+	if split < 0 {
+		ts.Fatalf("usage: together VAR -- PROGRAM ARGS… -- PROGRAM ARGS…")
+	}
+	first := launch(ts, "together", args[2:2+split])
+	well := 0
+	if code(ts, args[3+split:]) == 0 {
+		well++
+	}
+	if first.end(ts) == 0 {
+		well++
+	}
+	if well == 0 {
+		text, _ := first.out.now()
+		ts.Fatalf("neither came through; the first said:\n%s", text)
+	}
+	ts.Setenv(args[0], strconv.Itoa(well))
+}
+
+// address sets a variable to the address in a reference.
+func address(ts *testscript.TestScript, _ bool, args []string) {
+	_, addr, _ := strings.Cut(args[1], "#")
+	ts.Setenv(args[0], addr)
+}
+
+// finish sends drafts until there is none: after a server's crash some may be
+// left, and sending again sends nothing twice.
+func finish(ts *testscript.TestScript, _ bool, args []string) {
+	must(ts, "adctl", "--home", args[0], "--json", "drafts", "list")
+	for _, o := range objects(ts) {
+		d, _ := o.(map[string]any)
+		must(ts, "adctl", "--home", args[0], "drafts", "send", fmt.Sprint(d["draft"]))
+	}
+}
+
+// equal compares two texts.
+func equal(ts *testscript.TestScript, neg bool, args []string) {
+	if (args[0] == args[1]) == neg {
+		ts.Fatalf("%q and %q", args[0], args[1])
+	}
 }
