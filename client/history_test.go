@@ -3,6 +3,7 @@ package client
 import (
 	"crypto/rand"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -339,5 +340,64 @@ func TestBlobsOfContent(t *testing.T) {
 	}
 	if _, err := blobsOf(c, []*wirev1.BlobRef{{Hash: []byte("short")}}); !errors.Is(err, message.Invalid) {
 		t.Error(err)
+	}
+}
+
+func TestNoticesAreKept(t *testing.T) {
+	k := newKeyring(t)
+	c := alone(t, k)
+	mid, to := message.MID{1}, message.Address{2}
+	for _, w := range []*wirev1.Notice{
+		{Mid: []byte("short"), To: to.Bytes()}, {Mid: mid.Bytes(), To: []byte("short")},
+		{Mid: mid.Bytes(), To: to.Bytes(), Version: 2, Reason: wirev1.Reason_REASON_UNAVAILABLE, Time: 1},
+	} {
+		if err := c.takeNotice(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := c.Notices(t.Context())
+	if err != nil || len(got) != 1 || got[0].MID != mid || got[0].To != to || got[0].Version != 2 || got[0].Reason != message.Unavailable {
+		t.Fatal(got, err)
+	}
+}
+
+func TestErrorsSayWhatHappened(t *testing.T) {
+	ref := message.Ref{From: message.Address{1}, MID: message.MID{2}}
+	tests := []struct {
+		err  error
+		code error
+		says string
+	}{
+		{&ConflictError{Ref: ref, Mine: 3, Stands: 4, Err: message.Conflict}, message.Conflict, "version 4 stands"},
+		{&DraftError{ID: 7, Err: message.Unavailable}, message.Unavailable, "draft 7"},
+		{&NameChangedError{Name: "ann@t.example", Pinned: message.Address{1}, Now: message.Address{2}}, message.Conflict, message.Address{2}.String()},
+	}
+	for _, tt := range tests {
+		if !errors.Is(tt.err, tt.code) || !strings.Contains(tt.err.Error(), tt.says) {
+			t.Errorf("%v", tt.err)
+		}
+	}
+}
+
+// TestChangedName: a name that stands for somebody else is an error until a
+// person accepts it.
+func TestChangedName(t *testing.T) {
+	c := alone(t, newKeyring(t))
+	first, second := message.Address{1}, message.Address{2}
+	for _, a := range []message.Address{first, second} {
+		if _, err := c.home.Resolve(t.Context(), "ann@t.example", a, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := c.Resolve(t.Context(), "Ann@T.example")
+	changed, ok := errors.AsType[*NameChangedError](err)
+	if !ok || changed.Pinned != first || changed.Now != second {
+		t.Fatal(err)
+	}
+	if a, err := c.Accept(t.Context(), "ann@t.example"); err != nil || a != second {
+		t.Fatal(a, err)
+	}
+	if a, err := c.Resolve(t.Context(), "ann@t.example"); err != nil || a != second {
+		t.Fatal(a, err)
 	}
 }

@@ -397,6 +397,16 @@ func TestDraftsAreKept(t *testing.T) {
 		_, err := c.Send(ctx, client.Draft{Body: "x"})
 		return err
 	})
+	ann.Does("lists what she sent", func(ctx context.Context, c *client.Client) error {
+		sent, err := c.Sent(ctx, 1)
+		if err != nil || len(sent) != 1 || sent[0].Ref != m || sent[0].State != client.StateSent || len(sent[0].Attachments()) != 1 {
+			return fmt.Errorf("%+v: %w", sent, err)
+		}
+		if err := c.DeleteDraft(ctx, id); !errors.Is(err, message.NotFound) {
+			return fmt.Errorf("deleted what was sent: %w", err)
+		}
+		return same("address", c.Address(), ann.Address())
+	})
 	ann.Does("has no drafts", func(ctx context.Context, c *client.Client) error {
 		all, err := c.Drafts(ctx)
 		return errors.Join(err, same("drafts", len(all), 0))
