@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"time"
 
@@ -216,6 +217,40 @@ func (h *Host) Start() {
 func (h *Host) Stop() {
 	h.town.t.Helper()
 	h.town.act("stopping "+h.name, func(context.Context) error { return h.halt() })
+}
+
+// Silence stops the host, and takes the connections of others without a word
+// until end is called: a machine that hangs.
+func (h *Host) Silence() (end func()) {
+	h.town.t.Helper()
+	h.Stop()
+	held := make(chan struct{})
+	var listener net.Listener
+	h.town.act("silencing "+h.name, func(context.Context) (err error) {
+		listener, err = h.town.network.Listen(h.place)
+		return err
+	})
+	if listener == nil {
+		return func() {}
+	}
+	go func() {
+		defer close(held)
+		var conns []net.Conn
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				break
+			}
+			conns = append(conns, c)
+		}
+		for _, c := range conns {
+			_ = c.Close()
+		}
+	}()
+	return func() {
+		_ = listener.Close()
+		<-held
+	}
 }
 
 // halt stops the host if it runs.

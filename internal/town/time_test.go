@@ -83,6 +83,25 @@ func TestNotice(t *testing.T) {
 	})
 }
 
+// TestEditDuringAnAttempt: an edit that is made while the alert before it hangs
+// goes out as soon as that attempt has failed.
+func TestEditDuringAnAttempt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := town.New(t)
+		_, two, ann, bob := pair(w)
+		end := two.Silence()
+		m := ann.Send("one", "bob")
+		time.Sleep(time.Second)
+		ann.Edits(m, "two")
+		time.Sleep(time.Second)
+		end()
+		two.Start()
+		bob.Awaits(m, 2)
+		bob.Reads(m, "two")
+	})
+}
+
 // TestLongAbsence: who comes back after two months finds the mail, the account
 // and the way to everybody else.
 func TestLongAbsence(t *testing.T) {
