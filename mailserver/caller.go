@@ -81,7 +81,9 @@ type bundle struct {
 	// mu guards what follows.
 	mu      sync.Mutex
 	offered map[message.Address]*wirev1.Identity
-	opened  map[message.Address]*message.Identity
+	// opened came along, or was learned from what came along; held was known here
+	// before, and is read once for a call.
+	opened, held map[message.Address]*message.Identity
 }
 
 // bundle reads which identities came along. Errors: message.TooLarge,
@@ -90,7 +92,10 @@ func (s *Server) bundle(ws []*wirev1.Identity) (*bundle, error) {
 	if len(ws) > maxIdentities {
 		return nil, fmt.Errorf("mailserver: %d identities: %w", len(ws), message.TooLarge)
 	}
-	b := &bundle{s: s, offered: make(map[message.Address]*wirev1.Identity, len(ws)), opened: make(map[message.Address]*message.Identity)}
+	b := &bundle{
+		s: s, offered: make(map[message.Address]*wirev1.Identity, len(ws)),
+		opened: make(map[message.Address]*message.Identity), held: make(map[message.Address]*message.Identity),
+	}
 	for _, w := range ws {
 		a, err := message.IdentityAddress(w)
 		if err != nil {
@@ -120,6 +125,9 @@ func (b *bundle) identity(ctx context.Context, a message.Address) (*message.Iden
 	if i, ok := b.opened[a]; ok {
 		return i, nil
 	}
+	if i, ok := b.held[a]; ok {
+		return i, nil
+	}
 	w := b.offered[a]
 	held, err := b.s.c.Known.Identity(ctx, a)
 	if err != nil && !errors.Is(err, message.NotFound) {
@@ -137,6 +145,7 @@ func (b *bundle) identity(ctx context.Context, a message.Address) (*message.Iden
 			return nil, err
 		}
 	default:
+		b.held[a] = held
 		return held, nil
 	}
 	b.opened[a] = held
