@@ -343,14 +343,24 @@ func (p *person) entry(ref message.Ref) *wirev1.Entry {
 // awaits waits until a message shows a version.
 func (p *person) awaits(h *message.Head) *wirev1.Entry {
 	p.t.Helper()
+	e := p.patiently(h)
+	if e == nil {
+		p.t.Fatal("the alert never came")
+	}
+	return e
+}
+
+// patiently waits until a message shows a version, and gives up with nil.
+func (p *person) patiently(h *message.Head) *wirev1.Entry {
+	p.t.Helper()
 	var e *wirev1.Entry
-	p.w.until("the alert", func() bool {
+	p.w.looks(func() bool {
 		e = p.entry(h.Ref())
-		if e.GetHead() == nil {
-			return false
-		}
 		c, err := message.ParseHead(e.GetHead())
-		return err == nil && c.ID() == h.ID
+		if err != nil || c.ID() != h.ID {
+			e = nil
+		}
+		return e != nil
 	})
 	return e
 }
@@ -406,9 +416,16 @@ func (p *person) status(mid message.MID, to *person) *wirev1.Delivery {
 	return nil
 }
 
-// until looks again and again, woken by a short tick.
+// until looks until something is there.
 func (w *world) until(what string, there func() bool) {
 	w.t.Helper()
+	if !w.looks(there) {
+		w.t.Fatalf("%s never came", what)
+	}
+}
+
+// looks looks again and again, and reports whether it was there in time.
+func (w *world) looks(there func() bool) bool {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	deadline := time.NewTimer(20 * time.Second)
@@ -417,9 +434,10 @@ func (w *world) until(what string, there func() bool) {
 		select {
 		case <-tick.C:
 		case <-deadline.C:
-			w.t.Fatalf("%s never came", what)
+			return false
 		}
 	}
+	return true
 }
 
 // refused demands a code.
