@@ -51,17 +51,26 @@ func (d *DB) find(ctx context.Context, query string, args []any, into ...any) (b
 	return err == nil, faulty(err)
 }
 
-// list reads all rows, on one snapshot.
+// list reads all rows, on one snapshot. All lists are bounded, so ctx is looked
+// at between rows and not watched by a goroutine and two channels at each.
 func (d *DB) list(ctx context.Context, query string, args []any, each func(r *sql.Rows) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	s, err := d.stmt(query)
 	if err != nil {
 		return err
 	}
-	r, err := s.QueryContext(ctx, args...)
+	r, err := s.QueryContext(context.WithoutCancel(ctx), args...)
 	if err != nil {
 		return faulty(err)
 	}
-	return drain(r, each)
+	return drain(r, func(r *sql.Rows) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return each(r)
+	})
 }
 
 // address is the address of a number, from memory where it was seen before:
