@@ -127,6 +127,7 @@ func pipelinedGroup() Group {
 			{Of: "submit, 16 a call, 8 clients with 16 calls", To: "NATS async, 8 clients with 256", Goal: 3},
 			{Of: "submit stream, 8 clients with 256", To: "NATS async, 8 clients with 256", Goal: 3},
 			{Of: "submit, 16 a call, 8 clients with 16 calls", To: "signed exchange of 16, nothing kept"},
+			{Of: "submit stream, 8 clients with 256", To: "signed exchange of 16, nothing kept"},
 		},
 	}
 }
@@ -154,6 +155,7 @@ func inboxGroup() Group {
 	return Group{
 		Name: "inbox", Title: "Inbox, pages of 50, 64 clients",
 		Cases: []Case{
+			{Name: "SQLite pages of 2 KiB rows alone", Workers: clients, Each: 50, Open: tablePages(50, 2*row)},
 			named("inbox page", inboxPages()),
 			{Name: "NATS pull by subject", Workers: clients, Each: 50, Open: natsPull(clients, 50, row)},
 			{Name: "khatru query", Workers: clients, Each: 50, Open: khatruPages(clients, 50)},
@@ -161,6 +163,8 @@ func inboxGroup() Group {
 		Ratios: []Ratio{
 			{Of: "inbox page", To: "NATS pull by subject", Goal: 2},
 			{Of: "inbox page", To: "khatru query", Goal: 5},
+			{Of: "inbox page", To: "SQLite pages of 2 KiB rows alone"},
+			{Of: "SQLite pages of 2 KiB rows alone", To: "NATS pull by subject"},
 		},
 	}
 }
@@ -169,6 +173,7 @@ func pullGroup() Group {
 	return Group{
 		Name: "pull", Title: "Pull, 50 messages a call, 64 clients",
 		Cases: []Case{
+			{Name: "SQLite pages of 4 KiB rows alone", Workers: clients, Each: 50, Open: tablePages(50, 4*row)},
 			named("pull again", pulls(false)),
 			named("pull for the first time", pulls(true)),
 			{Name: "NATS pull by subject", Workers: clients, Each: 50, Open: natsPull(clients, 50, row)},
@@ -177,6 +182,8 @@ func pullGroup() Group {
 		Ratios: []Ratio{
 			{Of: "pull again", To: "NATS pull by subject", Goal: 2},
 			{Of: "pull again", To: "khatru query", Goal: 5},
+			{Of: "pull again", To: "SQLite pages of 4 KiB rows alone"},
+			{Of: "SQLite pages of 4 KiB rows alone", To: "NATS pull by subject"},
 			{Of: "pull for the first time", To: "NATS pull by subject", Note: "commits a mark first"},
 		},
 	}
@@ -186,6 +193,7 @@ func postsGroup() Group {
 	return Group{
 		Name: "posts", Title: "Posts of one author, pages of 50, 64 clients",
 		Cases: []Case{
+			{Name: "SQLite pages of 2 KiB rows alone", Workers: clients, Each: 50, Open: tablePages(50, 2*row)},
 			named("posts page", postPages()),
 			{Name: "NATS pull by subject", Workers: clients, Each: 50, Open: natsPull(clients, 50, row)},
 			{Name: "khatru query", Workers: clients, Each: 50, Open: khatruPages(clients, 50)},
@@ -193,6 +201,8 @@ func postsGroup() Group {
 		Ratios: []Ratio{
 			{Of: "posts page", To: "NATS pull by subject", Goal: 2},
 			{Of: "posts page", To: "khatru query", Goal: 5},
+			{Of: "posts page", To: "SQLite pages of 2 KiB rows alone"},
+			{Of: "SQLite pages of 2 KiB rows alone", To: "NATS pull by subject"},
 		},
 	}
 }
@@ -220,13 +230,14 @@ func lookupGroup() Group {
 			named("look-up, verified by the asker", lookups(clients, 1, true)),
 			named("look-up, 128 a call", lookups(clients, 128, false)),
 			{Name: "GET 4 KiB, TLS, HTTP/2", Workers: clients, Open: gets(overTLS2, clients, 4*row)},
+			{Name: "POST 64 B for 4 KiB, TLS, HTTP/2", Workers: clients, Open: asks(overTLS2, clients, 4*row)},
 			{Name: "GET 4 KiB, TLS, HTTP/1.1", Workers: clients, Open: gets(overTLS, clients, 4*row)},
 			{Name: "GET 256 B, plain", Workers: clients, Open: gets(plain, clients, 256)},
 			{Name: "DNS TXT over UDP", Workers: clients, Open: dnsQueries(clients)},
 		},
 		Ratios: []Ratio{
 			{Of: "look-up", To: "GET 4 KiB, TLS, HTTP/2", Goal: 0.9},
-			{Of: "look-up", To: "GET 4 KiB, TLS, HTTP/1.1"},
+			{Of: "look-up", To: "POST 64 B for 4 KiB, TLS, HTTP/2"},
 			{Of: "look-up", To: "GET 256 B, plain"},
 			{Of: "look-up, 128 a call", To: "DNS TXT over UDP", Goal: 10, Note: "per address"},
 		},

@@ -150,7 +150,7 @@ func openMail(dir string) (h *Host, err error) {
 		}),
 		Rand: rand.Reader, Accounts: mailserver.Open,
 		Limits: mailserver.Limits{
-			Bytes: -1, Messages: -1, SubmitsPerSecond: -1, AlertsPerSecond: -1, CallsPerSecond: -1, Watchers: -1, WatchersPerAddress: -1,
+			Bytes: -1, Messages: -1, SubmitsPerSecond: -1, AlertsPerSecond: -1, CallsPerSecond: -1, NetworkPerSecond: -1, Watchers: -1, WatchersPerAddress: -1,
 			PrefetchJitter: 24 * time.Hour,
 		},
 	}).Mount(h.server)

@@ -145,6 +145,23 @@ func gets(p protocol, workers, size int) func(string) (*Run, error) {
 	}
 }
 
+// asks sends a small question and gets size bytes a call: the exchange of a
+// look-up without what it means.
+func asks(p protocol, workers, size int) func(string) (*Run, error) {
+	return func(string) (*Run, error) {
+		body, question := make([]byte, size), make([]byte, 64)
+		s, err := newSite(p, workers, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if _, err := io.Copy(io.Discard, io.LimitReader(r.Body, 4<<20)); err == nil {
+				_, _ = w.Write(body)
+			}
+		}))
+		if err != nil {
+			return nil, err
+		}
+		return &Run{Close: s.stop, Do: func(w int) error { return s.roundTrip(w, http.MethodPost, "/", question) }}, nil
+	}
+}
+
 // puts sends size bytes a call.
 func puts(p protocol, workers, size int) func(string) (*Run, error) {
 	return func(string) (*Run, error) {

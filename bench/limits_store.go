@@ -210,3 +210,65 @@ func bareTable(dir string) (func(int) error, func() error, error) {
 func dataSource(path string) string {
 	return fmt.Sprintf("file:%s?_journal_mode=WAL&_synchronous=FULL&_txlock=immediate&_busy_timeout=5000&_foreign_keys=on", path)
 }
+
+// tablePages reads pages of rows of a size out of SQLite by an address and a
+// cursor, as the pages of our store are read, and does nothing with them.
+func tablePages(page, size int) func(string) (*Run, error) {
+	const authors, kept = 64, 100
+	return func(dir string) (*Run, error) {
+		db, err := sql.Open("sqlite3", dataSource(filepath.Join(dir, "limit.sqlite")))
+		if err != nil {
+			return nil, err
+		}
+		db.SetMaxOpenConns(both() + 1)
+		db.SetMaxIdleConns(both() + 1)
+		read, err := fillPages(db, authors, kept, make([]byte, size))
+		if err != nil {
+			_ = db.Close()
+			return nil, err
+		}
+		next := counter()
+		return &Run{Close: func() { _ = db.Close() }, Do: func(w int) error {
+			rows, err := read.Query(w%authors, next()%2*page, page)
+			if err != nil {
+				return err
+			}
+			defer rows.Close()
+			n := 0
+			for ; rows.Next(); n++ {
+				var seq int64
+				var body []byte
+				if err := rows.Scan(&seq, &body); err != nil {
+					return err
+				}
+			}
+			if n != page {
+				return errShort
+			}
+			return rows.Err()
+		}}, nil
+	}
+}
+
+// fillPages makes the table and the query that reads a page of it.
+func fillPages(db *sql.DB, authors, kept int, body []byte) (*sql.Stmt, error) {
+	if _, err := db.Exec("CREATE TABLE entries (author INTEGER, seq INTEGER, body BLOB NOT NULL, PRIMARY KEY (author, seq)) WITHOUT ROWID"); err != nil {
+		return nil, err
+	}
+	tx, err := db.Begin()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = tx.Rollback() }()
+	for a := range authors {
+		for n := range kept {
+			if _, err := tx.Exec("INSERT INTO entries VALUES (?1, ?2, ?3)", a, n+1, body); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return nil, err
+	}
+	return db.Prepare("SELECT seq, body FROM entries WHERE author = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3")
+}
