@@ -51,23 +51,14 @@ type Revision struct {
 
 // Edit makes the next version of one's own message out of the newest one that
 // is in the home: if the server has a newer one, from another device, it is
-// refused with *ConflictError and nobody's words are lost. Recipients, contract
-// and expiry stay. Errors: message.NotFound, message.Contract (a final message),
-// message.Recalled, message.Expired, *ConflictError, and those of Send.
+// refused with *ConflictError and nobody's words are lost. A home that holds no
+// version of it fetches the newest first. Recipients, contract and expiry stay.
+// Errors: message.NotFound, message.Contract (a final message), message.Recalled,
+// message.Expired, *ConflictError, and those of Send.
 func (c *Client) Edit(ctx context.Context, ref message.Ref, r Revision) (*Sent, error) {
-	i, err := c.ownMessage(ctx, ref)
+	i, err := c.editable(ctx, ref)
 	if err != nil {
 		return nil, err
-	}
-	switch {
-	case i.Head.Tombstone():
-		return nil, fmt.Errorf("client: edit %s: %w", ref, message.Recalled)
-	case i.Head.Terms == message.Final:
-		return nil, fmt.Errorf("client: edit %s: %w", ref, message.Contract)
-	case i.Head.Expired(time.Now()):
-		return nil, fmt.Errorf("client: edit %s: %w", ref, message.Expired)
-	case i.Shown != i.Head.Version:
-		return nil, &ConflictError{Ref: ref, Mine: i.Shown + 1, Stands: i.Head.Version, Err: message.Conflict}
 	}
 	content := revise(i.Content, r)
 	blobs := i.blobs
@@ -95,6 +86,38 @@ func (c *Client) Edit(ctx context.Context, ref message.Ref, r Revision) (*Sent, 
 		err = errors.Join(err, c.forgetUpload(ctx, f))
 	}
 	return sent, err
+}
+
+// editable is a message of one's own that may get another version, with the
+// content that this is made of.
+func (c *Client) editable(ctx context.Context, ref message.Ref) (*Item, error) {
+	i, err := c.ownMessage(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	if i.Shown == 0 && i.State != StateRecalled && i.State != StateExpired {
+		// Heard of from another device and never held here, so there are no words
+		// that the newest version could contradict.
+		if err := c.refresh(ctx, ref); err != nil {
+			return nil, fmt.Errorf("client: edit %s: %w", ref, err)
+		}
+		if i, err = c.kept(ctx, ref); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case i.Head.Tombstone():
+		return nil, fmt.Errorf("client: edit %s: %w", ref, message.Recalled)
+	case i.Head.Terms == message.Final:
+		return nil, fmt.Errorf("client: edit %s: %w", ref, message.Contract)
+	case i.Head.Expired(time.Now()):
+		return nil, fmt.Errorf("client: edit %s: %w", ref, message.Expired)
+	case i.Content == nil:
+		return nil, fmt.Errorf("client: edit %s: not fetched yet: %w", ref, message.NotFound)
+	case i.Shown != i.Head.Version:
+		return nil, &ConflictError{Ref: ref, Mine: i.Shown + 1, Stands: i.Head.Version, Err: message.Conflict}
+	}
+	return i, nil
 }
 
 // revise is the content with what an edit changes.
