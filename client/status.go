@@ -28,6 +28,12 @@ type Delivery struct {
 	// Signed: somebody else's signature stands behind the state, and it was
 	// verified. A state without is the own server's word.
 	Signed bool
+	// FetchedVersion is the newest version of which a verified receipt says that
+	// the recipient's server has it, and FetchedTime when; OpenedVersion and
+	// OpenedTime are the same for the reader's device. Zero for none. A later edit
+	// or recall begins a state anew and takes nothing from these.
+	FetchedVersion, OpenedVersion uint64
+	FetchedTime, OpenedTime       time.Time
 }
 
 // Progressed is a message with its deliveries.
@@ -51,6 +57,9 @@ func (c *Client) Status(ctx context.Context, ref message.Ref) (*Progressed, erro
 	})
 	if err != nil {
 		return nil, fmt.Errorf("client: status of %s: %w", ref, err)
+	}
+	if len(resp.GetHeads()) == 0 {
+		return nil, fmt.Errorf("client: status of %s: no heads: %w", ref, message.Invalid)
 	}
 	heads, err := c.history(ctx, pulling{ref: ref}, resp.GetHeads())
 	if err != nil {
@@ -77,10 +86,6 @@ func (c *Client) delivery(ctx context.Context, w *wirev1.Delivery, heads []*mess
 		To: to, State: store.DeliveryState(w.GetState()), Version: w.GetVersion(), Time: fromMillis(w.GetTime()), Reason: message.Code(w.GetReason()),
 		Attempts: int(w.GetAttempts()), Next: fromMillis(w.GetNextAttempt()), Overdue: w.GetOverdue(),
 	}
-	want, ok := receiptFor[d.State]
-	if !ok {
-		return d, nil
-	}
 	for _, s := range w.GetReceipts() {
 		r, err := c.receipt(ctx, to, s)
 		if err != nil {
@@ -88,10 +93,25 @@ func (c *Client) delivery(ctx context.Context, w *wirev1.Delivery, heads []*mess
 			continue
 		}
 		for _, h := range heads {
-			d.Signed = d.Signed || r.Kind == want && r.For == to && h.Version == d.Version && r.ID == h.ID
+			if r.For == to && r.ID == h.ID {
+				d.witness(r, h.Version)
+			}
 		}
 	}
 	return d, nil
+}
+
+// witness takes in a verified receipt about a version.
+func (d *Delivery) witness(r *message.Receipt, version uint64) {
+	if want, ok := receiptFor[d.State]; ok && r.Kind == want && version == d.Version {
+		d.Signed = true
+	}
+	switch {
+	case r.Kind == message.ReceiptFetched && version > d.FetchedVersion:
+		d.FetchedVersion, d.FetchedTime = version, r.AcceptedAt
+	case r.Kind == message.ReceiptOpened && version > d.OpenedVersion:
+		d.OpenedVersion, d.OpenedTime = version, r.AcceptedAt
+	}
 }
 
 // receiptFor is the receipt that stands behind a state.
