@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +18,7 @@ import (
 	"airdispatch/cmd/internal/daemon"
 	"airdispatch/cmd/internal/maild"
 	"airdispatch/cmd/internal/trackd"
+	"airdispatch/crypto"
 )
 
 // network is the servers of a localnet: the real programs, run in this process
@@ -137,13 +140,27 @@ func (s *served) initialise(ctx context.Context, flags []string) error {
 	return nil
 }
 
+// Ports of a localnet lie below those that systems give to outgoing
+// connections: one of these could take a port while its server restarts.
+const (
+	firstPort = 20_000
+	portCount = 12_000
+	portTries = 50
+)
+
 // freeAddress is a loopback address with a port that nobody listens at now.
 func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("localnet: %w", err)
+	for range portTries {
+		b, err := crypto.RandomBytes(rand.Reader, 2)
+		if err != nil {
+			return "", fmt.Errorf("localnet: %w", err)
+		}
+		port := firstPort + int(binary.BigEndian.Uint16(b))%portCount
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			return l.Addr().String(), l.Close()
+		}
 	}
-	return l.Addr().String(), l.Close()
+	return "", fmt.Errorf("localnet: no free port between %d and %d", firstPort, firstPort+portCount)
 }
 
 // stop stops the server in order, and waits for it.
