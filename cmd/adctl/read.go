@@ -31,12 +31,11 @@ func (a *app) readCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				show := a.show
 				if compare {
-					err = a.diff(ctx, c, ref)
-				} else {
-					err = a.show(ctx, c, r)
+					show = a.diff
 				}
-				return errors.Join(err, a.doubts(r))
+				return errors.Join(show(ctx, c, r), a.doubts(r))
 			})
 		},
 	}
@@ -82,12 +81,17 @@ func (a *app) doubts(r *client.Reading) error {
 	return nil
 }
 
+// readingJSON is a message that was read.
+func readingJSON(r *client.Reading) messageJSON {
+	m := itemJSON(r.Item)
+	m.Copy = r.Unasked != nil
+	return m
+}
+
 // show prints a message.
 func (a *app) show(ctx context.Context, c *client.Client, r *client.Reading) error {
 	if a.json {
-		m := itemJSON(r.Item)
-		m.Copy = r.Unasked != nil
-		return a.emit(m)
+		return a.emit(readingJSON(r))
 	}
 	body, _ := r.Content.Body()
 	if isTerminal(a.out) {
@@ -136,22 +140,25 @@ func (a *app) headers(ctx context.Context, c *client.Client, i *client.Item) err
 }
 
 // diff prints what changed between the versions that are in the home.
-func (a *app) diff(ctx context.Context, c *client.Client, ref message.Ref) error {
-	versions, err := c.Versions(ctx, ref)
+func (a *app) diff(ctx context.Context, c *client.Client, r *client.Reading) error {
+	versions, err := c.Versions(ctx, r.Ref)
 	if err != nil {
 		return err
+	}
+	var b strings.Builder
+	for n := 1; n < len(versions); n++ {
+		old, now := versions[n-1], versions[n]
+		b.Write(diff.Diff(fmt.Sprintf("version %d", old.Shown), compared(old), fmt.Sprintf("version %d", now.Shown), compared(now)))
+	}
+	if a.json {
+		m, text := readingJSON(r), b.String()
+		m.Diff = &text
+		return a.emit(m)
 	}
 	if len(versions) < 2 {
 		a.sayf("there is one version here; nothing to compare")
 	}
-	for n := 1; n < len(versions); n++ {
-		old, now := versions[n-1], versions[n]
-		d := diff.Diff(fmt.Sprintf("version %d", old.Shown), compared(old), fmt.Sprintf("version %d", now.Shown), compared(now))
-		if err := a.print(string(d)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return a.print(b.String())
 }
 
 // compared is what of a version is compared: subject, body, attachments.

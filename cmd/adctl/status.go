@@ -29,6 +29,10 @@ type recipientJSON struct {
 	Attempts    int    `json:"attempts,omitempty"`
 	NextAttempt string `json:"next_attempt,omitempty"`
 	Overdue     bool   `json:"overdue,omitempty"`
+	// What a verified receipt says of this or an earlier version.
+	FetchedVersion uint64 `json:"fetched_version,omitempty"`
+	FetchedTime    string `json:"fetched_time,omitempty"`
+	OpenedVersion  uint64 `json:"opened_version,omitempty"`
 }
 
 // deliveryStates are the words for states of a delivery.
@@ -65,6 +69,7 @@ func (a *app) showStatus(ctx context.Context, c *client.Client, p *client.Progre
 		r := recipientJSON{
 			Address: d.To.String(), State: deliveryStates[d.State], Version: d.Version, Time: rfc3339(d.Time), Signed: d.Signed,
 			Attempts: d.Attempts, NextAttempt: rfc3339(d.Next), Overdue: d.Overdue,
+			FetchedVersion: d.FetchedVersion, FetchedTime: rfc3339(d.FetchedTime), OpenedVersion: d.OpenedVersion,
 		}
 		if d.Reason != 0 {
 			r.Reason = d.Reason.Name()
@@ -82,14 +87,21 @@ func (a *app) showStatus(ctx context.Context, c *client.Client, p *client.Progre
 	var errs []error
 	for n, r := range out.Recipients {
 		d := p.Deliveries[n]
-		errs = append(errs, t.row(known.of(a, d.To), r.State, fmt.Sprint(r.Version), a.local(d.Time), reasons(d)))
+		errs = append(errs, t.row(known.of(a, d.To), r.State, fmt.Sprint(r.Version), a.local(d.Time), a.reasons(d)))
 	}
 	return errors.Join(append(errs, t.flush())...)
 }
 
 // reasons is what a person should know about a delivery.
-func reasons(d client.Delivery) string {
+func (a *app) reasons(d client.Delivery) string {
 	var out []string
+	// An edit or a recall begins the state anew; what was had before it stays had.
+	if d.FetchedVersion != 0 && d.FetchedVersion < d.Version {
+		out = append(out, fmt.Sprintf("version %d was fetched at %s", d.FetchedVersion, a.local(d.FetchedTime)))
+	}
+	if d.OpenedVersion != 0 && d.OpenedVersion < d.Version {
+		out = append(out, fmt.Sprintf("version %d was opened at %s", d.OpenedVersion, a.local(d.OpenedTime)))
+	}
 	if d.Reason != 0 {
 		out = append(out, d.Reason.Error())
 	}

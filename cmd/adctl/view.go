@@ -37,6 +37,7 @@ type messageJSON struct {
 	ReplyTo     string           `json:"reply_to,omitempty"`
 	Thread      string           `json:"thread,omitempty"`
 	ForwardOf   string           `json:"forward_of,omitempty"`
+	Diff        *string          `json:"diff,omitempty"`
 	Copy        bool             `json:"copy,omitempty"`
 	Blind       bool             `json:"blind,omitempty"`
 	Trouble     string           `json:"trouble,omitempty"`
