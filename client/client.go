@@ -213,7 +213,7 @@ func (c *Client) ask(ctx context.Context, call func(p *rpc.Peer) error) error {
 	}
 	p, meetErr := c.meet(ctx, a.Server)
 	if meetErr != nil {
-		return err
+		return fmt.Errorf("mail server %s: %w", a.Server.URL, err)
 	}
 	return call(p)
 }

@@ -25,6 +25,9 @@ func advice(err error) string {
 	if e, ok := errors.AsType[*client.NameChangedError](err); ok {
 		return "ask them in some other way; if it is right, `adctl contacts accept " + e.Name + "`"
 	}
+	if what := adviceByCause(err); what != "" {
+		return what
+	}
 	for _, a := range []struct {
 		is   error
 		what string
@@ -103,7 +106,7 @@ func (a *app) complain(err error) int {
 	}
 	exit := exitCode(err)
 	// The sentence of this code is for peers; a person has just read what is wrong.
-	text := strings.TrimSuffix(strings.ReplaceAll(err.Error(), "\n", "; "), ": "+message.Invalid.Error())
+	text := strings.TrimSuffix(plain(strings.ReplaceAll(err.Error(), "\n", "; ")), ": "+message.Invalid.Error())
 	if a.json {
 		var e errorJSON
 		e.Error.Code, e.Error.Message, e.Error.Advice, e.Error.Exit = codeName(err), text, advice(err), exit

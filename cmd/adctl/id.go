@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -214,7 +215,11 @@ func (a *app) idExport() *cobra.Command {
 				return err
 			}
 			defer root.Close() // opened for its name only
-			if err := durable.CreateFile(root, filepath.Base(args[0]), b, 0o600); err != nil {
+			err = durable.CreateFile(root, filepath.Base(args[0]), b, 0o600)
+			if errors.Is(err, os.ErrExist) {
+				return &reworded{err, args[0] + " exists; nothing was overwritten"}
+			}
+			if err != nil {
 				return err
 			}
 			a.sayf("%s: written, readable by you alone", args[0])

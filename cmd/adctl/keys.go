@@ -62,6 +62,9 @@ func (a *app) identity() (message.Address, error) {
 		if err != nil {
 			return message.Address{}, daemon.Usage("--as: %w", err)
 		}
+		if _, err := os.Stat(a.keyPath(addr)); errors.Is(err, os.ErrNotExist) {
+			return addr, &advised{fmt.Errorf("--as: no such identity here: %w", message.NotFound), "`adctl id list` tells which there are"}
+		}
 		return addr, nil
 	}
 	all, err := a.identities()
@@ -107,7 +110,7 @@ func (a *app) secret(s secretSource) (crypto.Secret, error) {
 	if s.file != "" {
 		return readSecret(s.file)
 	}
-	if v, ok := a.env(s.env); ok {
+	if v, ok := a.env(s.env); ok && v != "" {
 		return crypto.Secret(v), nil
 	}
 	in, ok := a.in.(*os.File)

@@ -74,7 +74,7 @@ func (a *app) register(ctx context.Context, c *client.Client, r client.Registrat
 		a.sayPublished(done.Published)
 	}
 	if isRefusal(err) && errors.Is(err, message.Denied) {
-		err = &advised{err, "this server takes only whom its operator wants: ask for an invitation and give it with --invite TOKEN, or to be listed"}
+		err = &advised{err, "the server may want an invitation (give it with --invite TOKEN), take no new accounts, or have suspended this one: ask its operator"}
 	}
 	if err != nil {
 		return argument(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -73,6 +74,9 @@ func (a *app) save(ctx context.Context, c *client.Client, s saving) error {
 		dir = "."
 	}
 	path, err := c.Save(ctx, s.ref, s.at, dir, name)
+	if errors.Is(err, message.Conflict) && !isRefusal(err) {
+		return &reworded{err, strings.TrimSuffix(err.Error(), ": "+message.Conflict.Error()) + "; nothing was overwritten"}
+	}
 	if err != nil {
 		return argument(err)
 	}
