@@ -24,7 +24,7 @@ const alertsCost = 20
 // outage, a restore or a move. The caller is the recipient, or a server in the
 // recipient's route.
 func (s *Server) Alerts(ctx context.Context, req *wirev1.AlertsRequest) (*wirev1.AlertsResponse, error) {
-	reader, err := s.pullReader(ctx, rpc.Authorization(ctx), req.GetFor(), req.GetIdentities())
+	reader, err := s.pullReader(ctx, asker{rpc.Authorization(ctx), s.remote(ctx)}, req.GetFor(), req.GetIdentities())
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,7 @@ import (
 
 // unlimited lifts the limits that a benchmark would meet.
 func unlimited(c *configs, _ *couriers) {
-	c.Limits = mailserver.Limits{Messages: -1, Bytes: -1, SubmitsPerSecond: -1, AlertsPerSecond: -1, CallsPerSecond: -1, PrefetchJitter: 1000 * time.Hour}
+	c.Limits = mailserver.Limits{Messages: -1, Bytes: -1, SubmitsPerSecond: -1, AlertsPerSecond: -1, CallsPerSecond: -1, NetworkPerSecond: -1, PrefetchJitter: 1000 * time.Hour}
 }
 
 // benchWorld is two servers in files, ann at the one and bob at the other.

@@ -124,7 +124,7 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request, id message.ID) e
 			return fmt.Errorf("mailserver: upload: at %d where %d is due: %w", part.off, have, message.Conflict)
 		}
 		body := http.MaxBytesReader(w, r.Body, part.end-part.off+1)
-		if have, err = s.c.Store.Blobs.Write(ctx, blob, part.off, body); err != nil {
+		if have, err = s.write(ctx, blob, part.off, body); err != nil {
 			return err
 		}
 		complete = have == part.total
@@ -205,7 +205,7 @@ func (s *Server) download(w http.ResponseWriter, r *http.Request, id message.ID,
 	} else if h := header(r); h != "" {
 		return s.downloadOwn(w, r, id, ref)
 	}
-	who, err := s.pullReader(r.Context(), header(r), reader, nil)
+	who, err := s.pullReader(r.Context(), asker{header(r), rpc.RemoteOf(r, s.c.Proxied)}, reader, nil)
 	if err != nil {
 		return err
 	}

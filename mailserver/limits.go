@@ -3,6 +3,7 @@ package mailserver
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"airdispatch/message"
+	"airdispatch/rpc"
 )
 
 // Limits of a Server. Zero fields take the default, negative ones are no limit.
@@ -23,6 +25,10 @@ type Limits struct {
 	AlertsPerSecond, AlertBurst int
 	// CallsPerSecond and CallBurst bound the other calls of one address: 200, 4,000.
 	CallsPerSecond, CallBurst int
+	// NetworkPerSecond and NetworkBurst bound what comes from one network, an IPv4
+	// address or an IPv6 /64, without a name: 50, 1,000. Behind one address there
+	// may be a whole village that reads what is public.
+	NetworkPerSecond, NetworkBurst int
 	// Watchers in all, and of one address: 20,000 and 16.
 	Watchers, WatchersPerAddress int
 	// PrefetchJitter is the longest wait before what an accepted sender sent is
@@ -30,6 +36,9 @@ type Limits struct {
 	PrefetchJitter time.Duration
 	// CopiesFor is how long a copy stays after a device took it: 30 days.
 	CopiesFor time.Duration
+	// ReserveBytes is the free space that uploads of blobs leave on the disk: 1 GiB.
+	// What it is for is small: submissions, alerts, marks, and the database's log.
+	ReserveBytes int64
 }
 
 // filled puts the defaults in.
@@ -42,10 +51,13 @@ func (l Limits) filled() Limits {
 	fill(&l.AlertBurst, 20_000)
 	fill(&l.CallsPerSecond, 200)
 	fill(&l.CallBurst, 4_000)
+	fill(&l.NetworkPerSecond, 50)
+	fill(&l.NetworkBurst, 1_000)
 	fill(&l.Watchers, 20_000)
 	fill(&l.WatchersPerAddress, 16)
 	fill(&l.PrefetchJitter, 10*time.Minute)
 	fill(&l.CopiesFor, 30*24*time.Hour)
+	fill(&l.ReserveBytes, 1<<30)
 	return l
 }
 
@@ -79,44 +91,55 @@ const (
 )
 
 // rates count who asked how often. Safe for concurrent use.
-type rates struct{ submits, alerts, calls *table }
+type rates struct {
+	submits, alerts, calls *table[message.Address]
+	// strangers are those who ask without a name; where a connection has no IP
+	// address, as in a simulation, all of them are one.
+	strangers *table[netip.Prefix]
+}
 
 func newRates(l Limits) *rates {
 	return &rates{
-		submits: newTable(l.SubmitsPerSecond, l.SubmitBurst),
-		alerts:  newTable(l.AlertsPerSecond, l.AlertBurst),
-		calls:   newTable(l.CallsPerSecond, l.CallBurst),
+		submits:   newTable(l.SubmitsPerSecond, l.SubmitBurst, message.Address.Short),
+		alerts:    newTable(l.AlertsPerSecond, l.AlertBurst, message.Address.Short),
+		calls:     newTable(l.CallsPerSecond, l.CallBurst, message.Address.Short),
+		strangers: newTable(l.NetworkPerSecond, l.NetworkBurst, netip.Prefix.String),
 	}
 }
 
 // maxLimiters bounds each table; who falls out begins with a full burst again.
 const maxLimiters = 50_000
 
-// table is one limiter for each address; nil allows everything.
-type table struct {
+// table is one limiter for each key; nil allows everything.
+type table[K comparable] struct {
 	limit rate.Limit
 	burst int
-	cache *otter.Cache[message.Address, *rate.Limiter]
+	// name is a key in a refusal.
+	name  func(K) string
+	cache *otter.Cache[K, *rate.Limiter]
 }
 
-func newTable(perSecond, burst int) *table {
+func newTable[K comparable](perSecond, burst int, name func(K) string) *table[K] {
 	if perSecond < 0 || burst < 0 {
 		return nil
 	}
-	return &table{limit: rate.Limit(perSecond), burst: burst, cache: bounded[message.Address, *rate.Limiter](maxLimiters)}
+	return &table[K]{limit: rate.Limit(perSecond), burst: burst, name: name, cache: bounded[K, *rate.Limiter](maxLimiters)}
 }
 
-// take takes n from a's limiter. Errors: message.RateLimited.
-func (t *table) take(a message.Address, n int) error {
+// take takes n from k's limiter. Errors: message.RateLimited.
+func (t *table[K]) take(k K, n int) error {
 	if t == nil {
 		return nil
 	}
-	l, _ := t.cache.ComputeIfAbsent(a, func() (*rate.Limiter, bool) { return rate.NewLimiter(t.limit, t.burst), false })
+	l, _ := t.cache.ComputeIfAbsent(k, func() (*rate.Limiter, bool) { return rate.NewLimiter(t.limit, t.burst), false })
 	if l.AllowN(time.Now(), n) {
 		return nil
 	}
-	return fmt.Errorf("mailserver: %s: %w", a.Short(), message.RateLimited)
+	return fmt.Errorf("mailserver: %s: %w", t.name(k), message.RateLimited)
 }
+
+// remote is the network that a call comes from.
+func (s *Server) remote(ctx context.Context) netip.Prefix { return rpc.Remote(ctx, s.c.Proxied) }
 
 // pullsPerOrigin is how many pulls go to one server at a time: one that hands
 // out slowly holds up its own mail and not much memory here.

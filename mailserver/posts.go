@@ -24,6 +24,9 @@ func postsAfter(author message.Address, seq uint64, limit int) store.ListQuery {
 // Posts lists public messages of an address hosted here, each in its newest
 // state, since a cursor. Anybody may.
 func (s *Server) Posts(ctx context.Context, req *wirev1.PostsRequest) (*wirev1.PostsResponse, error) {
+	if err := s.rates.strangers.take(s.remote(ctx), 1); err != nil {
+		return nil, err
+	}
 	author, err := message.AddressFromBytes(req.GetAddress())
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package mailserver
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -27,7 +28,7 @@ func (s *Server) Pull(ctx context.Context, req *wirev1.PullRequest) (*wirev1.Pul
 	if n := len(req.GetItems()); n < 1 || n > maxFetchItems {
 		return nil, fmt.Errorf("mailserver: pull: %d items, 1 to %d: %w", n, maxFetchItems, message.Invalid)
 	}
-	reader, err := s.pullReader(ctx, rpc.Authorization(ctx), req.GetFor(), req.GetIdentities())
+	reader, err := s.pullReader(ctx, asker{rpc.Authorization(ctx), s.remote(ctx)}, req.GetFor(), req.GetIdentities())
 	if err != nil {
 		return nil, err
 	}
@@ -52,13 +53,20 @@ func (s *Server) Pull(ctx context.Context, req *wirev1.PullRequest) (*wirev1.Pul
 	return resp, nil
 }
 
+// asker is who pulls: what proves the name, and where the call comes from.
+type asker struct {
+	header string
+	remote netip.Prefix
+}
+
 // pullReader is whom the caller may read for; zero for nobody, who gets public
-// messages. Errors: message.NeedBundle, message.NotFound for a caller who does
-// not speak for the reader.
-func (s *Server) pullReader(ctx context.Context, header string, of []byte, identities []*wirev1.Identity) (message.Address, error) {
+// messages and is counted by the network. Errors: message.NeedBundle,
+// message.RateLimited, message.NotFound for a caller who does not speak for the
+// reader.
+func (s *Server) pullReader(ctx context.Context, who asker, of []byte, identities []*wirev1.Identity) (message.Address, error) {
 	var nobody message.Address
 	if len(of) == 0 {
-		return nobody, nil
+		return nobody, s.rates.strangers.take(who.remote, 1)
 	}
 	reader, err := message.AddressFromBytes(of)
 	if err != nil {
@@ -68,7 +76,7 @@ func (s *Server) pullReader(ctx context.Context, header string, of []byte, ident
 	if err != nil {
 		return nobody, err
 	}
-	caller, err := b.caller(ctx, header)
+	caller, err := b.caller(ctx, who.header)
 	if err != nil {
 		return nobody, err
 	}

@@ -36,7 +36,13 @@ type Config struct {
 	// Accounts says who may join.
 	Accounts AccountsPolicy
 	Limits   Limits
-	Log      *slog.Logger
+	// Proxied says that calls come through a proxy on this machine, which names
+	// the asker's address in X-Forwarded-For.
+	Proxied bool
+	// Free tells how many bytes may still be written where blobs are kept; nil
+	// where that cannot be told, and then uploads leave no reserve.
+	Free func() (int64, error)
+	Log  *slog.Logger
 }
 
 // Server answers for one mail server.

@@ -83,6 +83,9 @@ func (s *Server) follow(ctx context.Context, t topic, from *wirev1.Cursor, w wat
 
 // Follow says when an address has posted, with heartbeats between. Anybody may.
 func (s *Server) Follow(ctx context.Context, req *wirev1.FollowRequest, stream *connect.ServerStream[wirev1.FollowResponse]) error {
+	if err := s.rates.strangers.take(s.remote(ctx), 1); err != nil {
+		return err
+	}
 	author, err := message.AddressFromBytes(req.GetAddress())
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"strings"
 	"sync/atomic"
@@ -97,23 +98,35 @@ func (c *Callers) Forget(a message.Address) {
 
 // Remote is where the call that a Connect handler's ctx belongs to comes from: an
 // IPv4 address or an IPv6 /64, which is what limits for strangers are counted by.
-// Not valid where the connection has no IP address. Behind a proxy it is the
-// proxy's.
-func Remote(ctx context.Context) netip.Prefix {
+// Not valid where the connection has no IP address. With proxied, a caller from
+// this machine is a proxy, and the asker is whom it names last in X-Forwarded-For:
+// what stands before that, the asker wrote.
+func Remote(ctx context.Context, proxied bool) netip.Prefix {
 	info, ok := connect.CallInfoForHandlerContext(ctx)
 	if !ok {
 		return netip.Prefix{}
 	}
-	return RemoteHost(info.Peer().Addr)
+	return remote(info.Peer().Addr, info.RequestHeader(), proxied)
 }
 
-// RemoteHost is the same for a plain handler, from a request's RemoteAddr.
-func RemoteHost(hostport string) netip.Prefix {
+// RemoteOf is Remote for a plain handler.
+func RemoteOf(r *http.Request, proxied bool) netip.Prefix {
+	return remote(r.RemoteAddr, r.Header, proxied)
+}
+
+func remote(hostport string, h http.Header, proxied bool) netip.Prefix {
 	ap, err := netip.ParseAddrPort(hostport)
 	if err != nil {
 		return netip.Prefix{}
 	}
-	return hostOf(ap.Addr())
+	ip := ap.Addr()
+	if proxied && ip.Unmap().IsLoopback() {
+		all := strings.Split(strings.Join(h.Values("X-Forwarded-For"), ","), ",")
+		if said, err := netip.ParseAddr(strings.TrimSpace(all[len(all)-1])); err == nil {
+			ip = said
+		}
+	}
+	return hostOf(ip)
 }
 
 // Authorization is the header of the call that a Connect handler's ctx belongs

@@ -230,10 +230,11 @@ func TestForgetWhileVerifying(t *testing.T) {
 type asked struct {
 	wirev1connect.UnimplementedDirectoryHandler
 	header, remote string
+	proxied        bool
 }
 
 func (a *asked) Lookup(ctx context.Context, _ *wirev1.LookupRequest) (*wirev1.LookupResponse, error) {
-	a.header, a.remote = rpc.Authorization(ctx), rpc.Remote(ctx).String()
+	a.header, a.remote = rpc.Authorization(ctx), rpc.Remote(ctx, a.proxied).String()
 	return &wirev1.LookupResponse{}, nil
 }
 
@@ -259,7 +260,37 @@ func TestAuthorizationAndRemote(t *testing.T) {
 			t.Errorf("%v from %s: %d, header %q, remote %q, want %q and %q", c.values, c.from, w.Code, a.header, a.remote, c.want, c.remote)
 		}
 	}
-	if rpc.Authorization(t.Context()) != "" || rpc.Remote(t.Context()).IsValid() {
+	if rpc.Authorization(t.Context()) != "" || rpc.Remote(t.Context(), true).IsValid() {
 		t.Error("a context without a call has a header or a remote")
+	}
+}
+
+// TestRemoteBehindAProxy: a proxy on this machine says who asks, in both kinds of
+// handler; nobody else can, and what the asker wrote before does not count.
+func TestRemoteBehindAProxy(t *testing.T) {
+	a := &asked{}
+	_, h := wirev1connect.NewDirectoryHandler(a, rpc.Options(nil)...)
+	for _, c := range []struct {
+		proxied    bool
+		from, want string
+		forwarded  []string
+	}{
+		{true, "127.0.0.1:1", "192.0.2.7/32", []string{"192.0.2.7"}},
+		{true, "[::1]:1", "2001:db8:1:2::/64", []string{"192.0.2.7, 2001:db8:1:2:3:4:5:6"}},
+		{true, "[::ffff:127.0.0.1]:1", "192.0.2.9/32", []string{"192.0.2.7", "192.0.2.8,::ffff:192.0.2.9"}},
+		{true, "127.0.0.1:1", "127.0.0.1/32", nil},
+		{true, "127.0.0.1:1", "127.0.0.1/32", []string{"192.0.2.7, unknown"}},
+		{true, "192.0.2.1:1", "192.0.2.1/32", []string{"192.0.2.7"}},
+		{false, "127.0.0.1:1", "127.0.0.1/32", []string{"192.0.2.7"}},
+	} {
+		r := httptest.NewRequest(http.MethodPost, wirev1connect.DirectoryLookupProcedure, strings.NewReader("{}"))
+		r.Header["X-Forwarded-For"] = c.forwarded
+		r.Header.Set("Content-Type", "application/json")
+		r.RemoteAddr, a.proxied = c.from, c.proxied
+		plain := rpc.RemoteOf(r, c.proxied).String()
+		h.ServeHTTP(httptest.NewRecorder(), r)
+		if a.remote != c.want || plain != c.want {
+			t.Errorf("%v from %s, proxied %t: %s and %s, want %s", c.forwarded, c.from, c.proxied, a.remote, plain, c.want)
+		}
 	}
 }

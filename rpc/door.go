@@ -55,7 +55,7 @@ func (d *door) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		host := RemoteHost(c.RemoteAddr().String())
+		host := remote(c.RemoteAddr().String(), nil, false)
 		if !d.enter(host) {
 			_ = c.Close() // nothing was said yet
 			continue

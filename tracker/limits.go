@@ -1,12 +1,9 @@
 package tracker
 
 import (
-	"context"
 	"net/netip"
-	"strings"
 	"time"
 
-	"connectrpc.com/connect"
 	"github.com/maypok86/otter/v2"
 	"golang.org/x/time/rate"
 
@@ -115,39 +112,4 @@ func (t *table[K]) allow(key K, n int) bool {
 // that no goroutine belongs to it.
 func bounded[K comparable, V any](size int) *otter.Cache[K, V] {
 	return otter.Must(&otter.Options[K, V]{MaximumSize: size, Executor: func(fn func()) { fn() }})
-}
-
-// peer is the network that a call came from; the zero prefix where the
-// connection has no IP address, as in a simulation. Behind a proxy it is what
-// the proxy says last: anything before that, the asker wrote.
-func (s *Server) peer(ctx context.Context) netip.Prefix {
-	info, ok := connect.CallInfoForHandlerContext(ctx)
-	if !ok {
-		return netip.Prefix{}
-	}
-	ap, err := netip.ParseAddrPort(info.Peer().Addr)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	ip := ap.Addr().Unmap()
-	if s.c.Proxied && ip.IsLoopback() {
-		all := strings.Split(strings.Join(info.RequestHeader().Values("X-Forwarded-For"), ","), ",")
-		if said, err := netip.ParseAddr(strings.TrimSpace(all[len(all)-1])); err == nil {
-			ip = said.Unmap()
-		}
-	}
-	return network(ip)
-}
-
-// network is the range that one customer has: an IPv4 address, an IPv6 /64.
-func network(ip netip.Addr) netip.Prefix {
-	bits := 64
-	if ip.Is4() {
-		bits = 32
-	}
-	p, err := ip.WithZone("").Prefix(bits)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	return p
 }

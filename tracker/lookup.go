@@ -9,6 +9,7 @@ import (
 	"github.com/maypok86/otter/v2"
 
 	"airdispatch/message"
+	"airdispatch/rpc"
 	wirev1 "airdispatch/wire/airdispatch/v1"
 )
 
@@ -34,7 +35,7 @@ func (s *Server) Lookup(ctx context.Context, r *wirev1.LookupRequest) (*wirev1.L
 	if n < 1 || n > maxQueries {
 		return nil, fmt.Errorf("tracker: look-up: %d queries, 1 to %d: %w", n, maxQueries, message.Invalid)
 	}
-	if !s.limiters.lookupFrom(s.peer(ctx), n) {
+	if !s.limiters.lookupFrom(rpc.Remote(ctx, s.c.Proxied), n) {
 		return nil, fmt.Errorf("tracker: look-up: from one network: %w", message.RateLimited)
 	}
 	s.counts.lookups.Add(uint64(n))

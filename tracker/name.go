@@ -15,7 +15,7 @@ import (
 // reserved. The same claim again is answered in the same way. The caller must
 // have published a route, so that names cost at least a mail server's ticket.
 func (s *Server) Claim(ctx context.Context, r *wirev1.ClaimRequest) (*wirev1.ClaimResponse, error) {
-	if !s.limiters.publishFrom(s.peer(ctx), 1) {
+	if !s.limiters.publishFrom(rpc.Remote(ctx, s.c.Proxied), 1) {
 		return nil, fmt.Errorf("tracker: claim: from one network: %w", message.RateLimited)
 	}
 	if err := message.CheckUserName(r.GetName()); err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"airdispatch/message"
+	"airdispatch/rpc"
 	"airdispatch/store"
 	wirev1 "airdispatch/wire/airdispatch/v1"
 )
@@ -34,7 +35,7 @@ func (s *Server) Publish(ctx context.Context, r *wirev1.PublishRequest) (*wirev1
 	if n < 1 || n > maxPublications {
 		return nil, fmt.Errorf("tracker: publish: %d publications, 1 to %d: %w", n, maxPublications, message.Invalid)
 	}
-	if !s.limiters.publishFrom(s.peer(ctx), n) {
+	if !s.limiters.publishFrom(rpc.Remote(ctx, s.c.Proxied), n) {
 		return nil, fmt.Errorf("tracker: publish: from one network: %w", message.RateLimited)
 	}
 	now := time.Now()

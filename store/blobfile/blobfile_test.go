@@ -95,6 +95,38 @@ func TestResumeAfterCrash(t *testing.T) {
 	}
 }
 
+// stopped reads what there is, and then has no room.
+type stopped struct{ io.Reader }
+
+func (s stopped) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	if errors.Is(err, io.EOF) {
+		err = fmt.Errorf("test: %w", message.StorageFull)
+	}
+	return n, err
+}
+
+// TestStoppedUpload: who breaks an upload off for want of room is told so, and
+// what came before stays, to go on from.
+func TestStoppedUpload(t *testing.T) {
+	ctx, b := context.Background(), open(t)
+	data := bytes.Repeat([]byte("0123456789abcdef"), 100_000)
+	id, size, err := crypto.BlobID(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref, half := store.BlobRef{ID: id, Size: size}, size/2
+	if _, err := b.Write(ctx, ref, 0, stopped{bytes.NewReader(data[:half])}); !errors.Is(err, message.StorageFull) {
+		t.Fatalf("%v, want %v", err, message.StorageFull)
+	}
+	if have, complete, err := b.Size(ctx, id); err != nil || complete || have != half {
+		t.Fatalf("%d, %t, %v; want %d of it", have, complete, err, half)
+	}
+	if have, err := b.Write(ctx, ref, half, bytes.NewReader(data[half:])); err != nil || have != size {
+		t.Fatalf("the rest: %d, %v", have, err)
+	}
+}
+
 func TestTooLarge(t *testing.T) {
 	for _, size := range []int64{-1, message.MaxBlob + 1} {
 		if _, err := open(t).Write(context.Background(), store.BlobRef{Size: size}, 0, nil); !errors.Is(err, message.TooLarge) {

@@ -22,6 +22,9 @@ const (
 	askTime = 10 * time.Second
 )
 
+// Space is the room on a file system, in bytes: what may still be written, and all.
+type Space struct{ Free, Total int64 }
+
 // Finding is one line of doctor.
 type Finding struct {
 	// What was looked at.
@@ -131,16 +134,16 @@ func examineCertificate(dir string, s *Settings) Finding {
 // examineSpace looks at the free space of the disk.
 func examineSpace(dir string) Finding {
 	f := Finding{What: "disk"}
-	free, err := freeSpace(dir)
+	space, err := SpaceOf(dir)
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
 		f.Note = "free space cannot be told on this system"
 	case err != nil:
 		f.Err = err
-	case free < leastSpace:
-		f.Err = fmt.Errorf("%d MiB free: less than 1 GiB is left for %s", free>>20, dir)
+	case space.Free < leastSpace:
+		f.Err = fmt.Errorf("%d MiB free: less than 1 GiB is left for %s", space.Free>>20, dir)
 	default:
-		f.Note = fmt.Sprintf("%d MiB free", free>>20)
+		f.Note = fmt.Sprintf("%d MiB free", space.Free>>20)
 	}
 	return f
 }

@@ -4,5 +4,5 @@ package daemon
 
 import "errors"
 
-// freeSpace cannot be told here.
-func freeSpace(string) (uint64, error) { return 0, errors.ErrUnsupported }
+// SpaceOf cannot be told here.
+func SpaceOf(string) (Space, error) { return Space{}, errors.ErrUnsupported }

@@ -4,11 +4,13 @@ package daemon
 
 import "syscall"
 
-// freeSpace is how many bytes may still be written below dir.
-func freeSpace(dir string) (uint64, error) {
+// SpaceOf is the space of the file system that dir is on.
+func SpaceOf(dir string) (Space, error) {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(dir, &st); err != nil {
-		return 0, err
+		return Space{}, err
 	}
-	return uint64(st.Bavail) * uint64(st.Bsize), nil
+	// Where root alone may still write, some systems tell less than nothing.
+	free := max(int64(st.Bavail), 0)
+	return Space{Free: free * int64(st.Bsize), Total: int64(st.Blocks) * int64(st.Bsize)}, nil
 }

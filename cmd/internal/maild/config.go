@@ -79,7 +79,13 @@ type limits struct {
 	CallBurst          int   `toml:"call_burst"`
 	Watchers           int   `toml:"watchers"`
 	WatchersPerAddress int   `toml:"watchers_per_address"`
+	NetworkPerSecond   int   `toml:"network_per_second"`
+	NetworkBurst       int   `toml:"network_burst"`
+	ReserveBytes       int64 `toml:"reserve_bytes"`
 }
+
+// reserve is the free space that uploads leave on a file system that is not small.
+const reserve = 1 << 30
 
 // newConfig is what holds where nobody says otherwise.
 func newConfig() *config {
@@ -134,7 +140,30 @@ func (c *config) serverLimits() mailserver.Limits {
 		Bytes: l.AccountBytes, Messages: l.AccountMessages, SubmitsPerSecond: l.SubmitsPerSecond, SubmitBurst: l.SubmitBurst,
 		AlertsPerSecond: l.AlertsPerSecond, AlertBurst: l.AlertBurst, CallsPerSecond: l.CallsPerSecond, CallBurst: l.CallBurst,
 		Watchers: l.Watchers, WatchersPerAddress: l.WatchersPerAddress, PrefetchJitter: jitter, CopiesFor: keep,
+		NetworkPerSecond: l.NetworkPerSecond, NetworkBurst: l.NetworkBurst, ReserveBytes: l.ReserveBytes,
 	}
+}
+
+// leaveRoom has uploads leave a reserve where blobs are kept. Without a setting
+// that is the server's default, or a twentieth of a small file system. Where
+// free space cannot be told there is none.
+func leaveRoom(c *mailserver.Config, space func() (daemon.Space, error)) error {
+	now, err := space()
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("free space: %w", err)
+	}
+	if c.Limits.ReserveBytes == 0 {
+		// Above 0, which would be the default again.
+		c.Limits.ReserveBytes = max(min(reserve, now.Total/20), 1)
+	}
+	c.Free = func() (int64, error) {
+		now, err := space()
+		return now.Free, err
+	}
+	return nil
 }
 
 // initFlags adds --tracker and --accounts to init.
@@ -201,5 +230,12 @@ call_burst = 0
 # Open watch streams: in all, and of one address.
 watchers = 0
 watchers_per_address = 0
+# From one network (IPv4 address, IPv6 /64) of those who read what is public and
+# do not say who they are: a second, and at once.
+network_per_second = 0
+network_burst = 0
+# Free space that attachments leave on the disk, so that letters go on; 0 is
+# 1 GiB or a twentieth of the file system, whichever is less; -1 leaves none.
+reserve_bytes = 0
 
 `

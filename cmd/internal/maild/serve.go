@@ -76,10 +76,15 @@ func serve(ctx context.Context, s *daemon.Site) error {
 		Verifier: s.Verifier, Rand: s.Rand, Log: s.Log,
 		FirstRetry: time.Duration(c.Courier.FirstRetry), MaxRetry: time.Duration(c.Courier.MaxRetry), GiveUp: time.Duration(c.Courier.GiveUp),
 	})
-	p.server = mailserver.New(mailserver.Config{
+	mc := mailserver.Config{
 		Keyring: s.Keyring, Identity: own.Identity, Store: s.Mail, Known: s.Known, Resolver: p.resolver, Client: client, Courier: p.courier,
 		Verifier: s.Verifier, Rand: s.Rand, Accounts: mailserver.AccountsPolicy(c.Accounts), Limits: c.serverLimits(), Log: s.Log,
-	})
+		Proxied: c.TLS == daemon.TLSOff,
+	}
+	if err := leaveRoom(&mc, func() (daemon.Space, error) { return daemon.SpaceOf(s.BlobDir()) }); err != nil {
+		return err
+	}
+	p.server = mailserver.New(mc)
 	p.server.Mount(front.Server)
 	observe(front.Registry, s.Mail, time.Now)
 	return daemon.Together(ctx, front.Serve, p.server.Run, p.courier.Run, p.publish)
