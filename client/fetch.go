@@ -134,6 +134,9 @@ func (p pulling) behind(newest uint64, keptCopy bool) error {
 // before it, and all against what was alerted. Errors: ErrRewritten,
 // message.Contract, message.BadSignature, message.Invalid.
 func (c *Client) history(ctx context.Context, p pulling, signed []*wirev1.Signed) ([]*message.Head, error) {
+	if len(signed) == 0 {
+		return nil, fmt.Errorf("client: %s: no heads: %w", p.ref, message.Invalid)
+	}
 	newest, err := c.believe(ctx, p.ref, signed[len(signed)-1])
 	if err != nil {
 		return nil, err

@@ -401,3 +401,12 @@ func TestChangedName(t *testing.T) {
 		t.Fatal(a, err)
 	}
 }
+
+func TestHistoryOfNothing(t *testing.T) {
+	c := alone(t, newKeyring(t))
+	for _, heads := range [][]*wirev1.Signed{nil, {nil}, {{}, nil}} {
+		if _, err := c.history(t.Context(), pulling{ref: message.Ref{From: message.Address{1}, MID: message.MID{1}}}, heads); !errors.Is(err, message.Invalid) {
+			t.Errorf("%d heads: %v", len(heads), err)
+		}
+	}
+}
