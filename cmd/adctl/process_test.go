@@ -255,3 +255,8 @@ func unlessDone(ts *testscript.TestScript, _ bool, args []string) {
 		must(ts, args[0], args[1:]...)
 	}
 }
+
+// pid sets a variable to the number of a server's process: pid VAR one
+func pid(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv(args[0], strconv.Itoa(named(ts, args[1:]).cmd.Process.Pid))
+}

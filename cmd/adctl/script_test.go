@@ -80,8 +80,11 @@ func TestScripts(t *testing.T) {
 			"status": status, "eventually": eventually,
 			"capture": capture, "field": field, "fields": fields, "lines": lines,
 			"random": random, "cut": cut, "same": same, "mistype": mistype, "mid": mid,
-			"together": together, "address": address, "finish": finish, "equal": equal,
+			"together": together, "address": address, "finish": finish, "equal": equal, "delivered": delivered, "once": once,
+			"stab": stab, "interrupt-soon": interruptSoon, "retried": retried, "tally": tally, "pid": pid,
+			"terminal": terminal, "harmless": harmless,
 		},
+		Condition: condition,
 		Setup: func(e *testscript.Env) error {
 			s := &stage{processes: make(map[string]*process), env: e.Vars}
 			e.Values[stageKey{}] = s
@@ -89,15 +92,21 @@ func TestScripts(t *testing.T) {
 			// What is refused must not depend on where the test runs.
 			e.Setenv("HTTPS_PROXY", "http://127.0.0.1:1")
 			e.Setenv("TZ", "UTC")
-			for _, name := range []string{"GOCOVERDIR"} {
-				if v, ok := os.LookupEnv(name); ok {
-					e.Setenv(name, v)
-				}
+			if v, ok := os.LookupEnv("GOCOVERDIR"); ok {
+				e.Setenv("GOCOVERDIR", v)
 			}
 			s.env = e.Vars
 			return nil
 		},
 	})
+}
+
+// condition answers what a script asks of the system that it runs on.
+func condition(what string) (bool, error) {
+	if what != "small-disk" {
+		return false, fmt.Errorf("unknown condition %s", what)
+	}
+	return exec.Command("unshare", "-rm", "mount", "-t", "tmpfs", "-o", "size=1m", "none", os.TempDir()).Run() == nil, nil
 }
 
 // lowestPort and ports are the ports that scripts may listen at: below those
