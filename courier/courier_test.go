@@ -45,21 +45,44 @@ type taker struct {
 	wirev1connect.UnimplementedExchangeHandler
 	keyring  *message.Keyring
 	identity *message.Identity
+	calls    atomic.Int64
+
+	// mu guards the answers, and what a test's answers note down.
+	mu       sync.Mutex
 	alert    func(*wirev1.AlertRequest) (*wirev1.AlertResponse, error)
 	receipts func(*wirev1.ReceiptsRequest) (*wirev1.ReceiptsResponse, error)
-	calls    atomic.Int64
+}
+
+// alerts makes k answer alerts so from now on.
+func (k *taker) alerts(f func(*wirev1.AlertRequest) (*wirev1.AlertResponse, error)) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.alert = f
+}
+
+// noting does something that answers do too.
+func (k *taker) noting(f func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	f()
 }
 
 // Alert answers.
 func (k *taker) Alert(_ context.Context, req *wirev1.AlertRequest) (*wirev1.AlertResponse, error) {
 	k.calls.Add(1)
-	return k.alert(req)
+	k.mu.Lock()
+	answer := k.alert
+	k.mu.Unlock()
+	return answer(req)
 }
 
 // Receipts answers.
 func (k *taker) Receipts(_ context.Context, req *wirev1.ReceiptsRequest) (*wirev1.ReceiptsResponse, error) {
 	k.calls.Add(1)
-	return k.receipts(req)
+	k.mu.Lock()
+	answer := k.receipts
+	k.mu.Unlock()
+	return answer(req)
 }
 
 // takes signs an honest receipt for every item.
@@ -191,7 +214,7 @@ func identityOf(t *testing.T, k *message.Keyring, r message.Route) *message.Iden
 func (o *office) taker(place string) *taker {
 	o.t.Helper()
 	k := &taker{keyring: newKeyring(o.t, message.RoleServer)}
-	k.alert = k.takes
+	k.alerts(k.takes)
 	identity, cert := certify(o.t, k.keyring, place)
 	k.identity = identity
 	l, err := o.network.Listen(place)
@@ -294,7 +317,7 @@ func TestAnswers(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				o := newOffice(t)
 				k := o.taker("two.test")
-				k.alert = func(req *wirev1.AlertRequest) (*wirev1.AlertResponse, error) { return c.answer(k, req) }
+				k.alerts(func(req *wirev1.AlertRequest) (*wirev1.AlertResponse, error) { return c.answer(k, req) })
 				defer func() { o.stop() }()
 				h := o.send(message.Draft{})
 				time.Sleep(time.Minute)
@@ -307,7 +330,7 @@ func TestAnswers(t *testing.T) {
 						t.Fatalf("%d attempts in a minute", d.Attempts)
 					}
 					// What was only a fault is over at the next attempt.
-					k.alert = k.takes
+					k.alerts(k.takes)
 					time.Sleep(5 * time.Minute)
 					if d := o.delivery(h); d.State != store.Alerted || len(d.Receipts) != 1 {
 						t.Fatalf("after the fault: %v", d)
@@ -325,23 +348,25 @@ func TestBundles(t *testing.T) {
 		o := newOffice(t)
 		k := o.taker("two.test")
 		var brought []int
-		asks := false
-		k.alert = func(req *wirev1.AlertRequest) (*wirev1.AlertResponse, error) {
-			brought = append(brought, len(req.GetIdentities()))
-			if asks && len(req.GetIdentities()) == 0 {
+		var asks atomic.Bool
+		k.alerts(func(req *wirev1.AlertRequest) (*wirev1.AlertResponse, error) {
+			k.noting(func() { brought = append(brought, len(req.GetIdentities())) })
+			if asks.Load() && len(req.GetIdentities()) == 0 {
 				return nil, message.NeedBundle
 			}
 			return k.takes(req)
-		}
+		})
 		defer func() { o.stop() }()
 		for range 2 {
 			o.send(message.Draft{})
 			time.Sleep(time.Minute)
 		}
-		asks = true
+		asks.Store(true)
 		o.send(message.Draft{})
 		time.Sleep(time.Minute)
-		if got := fmt.Sprint(brought); got != "[2 0 0 2]" {
+		var got string
+		k.noting(func() { got = fmt.Sprint(brought) })
+		if got != "[2 0 0 2]" {
 			t.Fatalf("bundles brought: %s", got)
 		}
 	})
@@ -355,13 +380,13 @@ func TestBatches(t *testing.T) {
 		defer func() { o.stop() }()
 		var heads []*message.Head
 		// A first failure makes all of them wait for the same retry.
-		k.alert = func(*wirev1.AlertRequest) (*wirev1.AlertResponse, error) { return nil, message.Unavailable }
+		k.alerts(func(*wirev1.AlertRequest) (*wirev1.AlertResponse, error) { return nil, message.Unavailable })
 		for range 600 {
 			heads = append(heads, o.send(message.Draft{}))
 		}
 		time.Sleep(time.Second)
 		k.calls.Store(0)
-		k.alert = k.takes
+		k.alerts(k.takes)
 		time.Sleep(time.Hour)
 		for _, h := range heads {
 			if d := o.delivery(h); d.State != store.Alerted {
@@ -381,9 +406,10 @@ func TestNewest(t *testing.T) {
 		k := o.taker("two.test")
 		defer func() { o.stop() }()
 		var seen []uint64
-		down := true
-		k.alert = func(req *wirev1.AlertRequest) (*wirev1.AlertResponse, error) {
-			if down {
+		var down atomic.Bool
+		down.Store(true)
+		k.alerts(func(req *wirev1.AlertRequest) (*wirev1.AlertResponse, error) {
+			if down.Load() {
 				return nil, message.Unavailable
 			}
 			for _, item := range req.GetItems() {
@@ -391,18 +417,20 @@ func TestNewest(t *testing.T) {
 				if err != nil {
 					return nil, err
 				}
-				seen = append(seen, c.Version())
+				k.noting(func() { seen = append(seen, c.Version()) })
 			}
 			return k.takes(req)
-		}
+		})
 		h := o.send(message.Draft{})
 		time.Sleep(time.Minute)
 		h = o.send(message.Draft{Prev: h})
 		h = o.send(message.Draft{Prev: h})
 		time.Sleep(time.Minute)
-		down = false
+		down.Store(false)
 		time.Sleep(time.Hour)
-		if got := fmt.Sprint(seen); got != "[3]" {
+		var got string
+		k.noting(func() { got = fmt.Sprint(seen) })
+		if got != "[3]" {
 			t.Fatalf("brought: %s", got)
 		}
 		if d := o.delivery(h); d.State != store.Alerted || d.Version != 3 {
@@ -452,11 +480,11 @@ func TestStop(t *testing.T) {
 		k := o.taker("two.test")
 		begun, release := make(chan struct{}), make(chan struct{})
 		var once sync.Once
-		k.alert = func(req *wirev1.AlertRequest) (*wirev1.AlertResponse, error) {
+		k.alerts(func(req *wirev1.AlertRequest) (*wirev1.AlertResponse, error) {
 			once.Do(func() { close(begun) })
 			<-release
 			return k.takes(req)
-		}
+		})
 		h := o.send(message.Draft{})
 		<-begun
 		go func() {
@@ -480,23 +508,24 @@ func TestStopBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(t)
 		k := o.taker("two.test")
-		taken := 0
-		down := true
-		k.alert = func(req *wirev1.AlertRequest) (*wirev1.AlertResponse, error) {
-			if down {
+		var taken atomic.Int64
+		var down atomic.Bool
+		down.Store(true)
+		k.alerts(func(req *wirev1.AlertRequest) (*wirev1.AlertResponse, error) {
+			if down.Load() {
 				return nil, message.Unavailable
 			}
-			taken += len(req.GetItems())
+			taken.Add(int64(len(req.GetItems())))
 			time.Sleep(3 * time.Second)
 			return k.takes(req)
-		}
+		})
 		const n = 1000
 		for range n {
 			o.send(message.Draft{})
 		}
 		time.Sleep(time.Second)
-		down = false
-		for taken == 0 {
+		down.Store(false)
+		for taken.Load() == 0 {
 			time.Sleep(100 * time.Millisecond)
 		}
 		o.stop()
@@ -505,8 +534,8 @@ func TestStopBusy(t *testing.T) {
 		}
 		tasks, err := o.mail.Tasks.Claim(context.Background(), store.TaskAlert, time.Now().Add(time.Minute), time.Minute, 2*n)
 		must(t, err)
-		if len(tasks) != n-taken || taken == n {
-			t.Fatalf("%d were taken, %d are due, of %d", taken, len(tasks), n)
+		if got := int(taken.Load()); len(tasks) != n-got || got == n {
+			t.Fatalf("%d were taken, %d are due, of %d", got, len(tasks), n)
 		}
 	})
 }
@@ -523,15 +552,18 @@ func TestReceiptTasks(t *testing.T) {
 		receipt, err := message.SignReceipt(message.Receipt{Issuer: reader.Address(), Kind: message.ReceiptOpened, ID: message.ID{2}, AcceptedAt: time.Now(), For: reader.Address()}, reader.Signer)
 		must(t, err)
 		var brought []int
-		answer := message.NeedBundle
-		k.receipts = func(req *wirev1.ReceiptsRequest) (*wirev1.ReceiptsResponse, error) {
-			brought = append(brought, len(req.GetIdentities()))
-			resp := &wirev1.ReceiptsResponse{}
-			for range req.GetItems() {
-				resp.Results = append(resp.Results, &wirev1.Refusal{Reason: wirev1.Reason(answer)})
+		var answer atomic.Int32
+		answer.Store(int32(message.NeedBundle))
+		k.noting(func() {
+			k.receipts = func(req *wirev1.ReceiptsRequest) (*wirev1.ReceiptsResponse, error) {
+				k.noting(func() { brought = append(brought, len(req.GetIdentities())) })
+				resp := &wirev1.ReceiptsResponse{}
+				for range req.GetItems() {
+					resp.Results = append(resp.Results, &wirev1.Refusal{Reason: wirev1.Reason(answer.Load())})
+				}
+				return resp, nil
 			}
-			return resp, nil
-		}
+		})
 		add := func(version uint64) {
 			must(t, o.mail.Tasks.AddTasks(o.ctx, []store.Task{{
 				Kind: store.TaskReceipt, Ref: ref, Version: version, Peer: writer.Address(), Receipt: receipt.Signed, Queued: time.Now(), Due: time.Now(),
@@ -540,15 +572,17 @@ func TestReceiptTasks(t *testing.T) {
 		}
 		add(1)
 		time.Sleep(time.Second)
-		if got := fmt.Sprint(brought); got != "[2 2]" {
+		var got string
+		k.noting(func() { got = fmt.Sprint(brought) })
+		if got != "[2 2]" {
 			t.Fatalf("bundles brought: %s", got)
 		}
-		answer = 0
+		answer.Store(0)
 		time.Sleep(time.Minute)
 		if _, err := o.mail.Tasks.NextDue(o.ctx, store.TaskReceipt); !errors.Is(err, message.NotFound) {
 			t.Fatalf("the receipt was taken and is still due: %v", err)
 		}
-		answer = message.Unavailable
+		answer.Store(int32(message.Unavailable))
 		add(2)
 		time.Sleep(6 * 24 * time.Hour)
 		if _, err := o.mail.Tasks.NextDue(o.ctx, store.TaskReceipt); !errors.Is(err, message.NotFound) {
@@ -564,10 +598,10 @@ func TestEditUnderWay(t *testing.T) {
 		o := newOffice(t)
 		k := o.taker("two.test")
 		defer func() { o.stop() }()
-		k.alert = func(req *wirev1.AlertRequest) (*wirev1.AlertResponse, error) {
+		k.alerts(func(req *wirev1.AlertRequest) (*wirev1.AlertResponse, error) {
 			time.Sleep(time.Second)
 			return k.takes(req)
-		}
+		})
 		h := o.send(message.Draft{})
 		time.Sleep(time.Second / 2)
 		h = o.send(message.Draft{Prev: h})
