@@ -84,10 +84,10 @@ func (a *asker) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 		defer cancel()
 		what := req.Spec().Procedure + " at " + a.peer.Address().Short()
 		res, err := a.once(timed, req, next)
-		err = explain(ctx, what, err)
+		err = explain(timed, what, err)
 		if a.peer.corrected(err) {
 			res, err = a.once(timed, req, next)
-			err = explain(ctx, what, err)
+			err = explain(timed, what, err)
 		}
 		if err != nil {
 			return nil, err

@@ -199,7 +199,7 @@ func codeFromStatus(status int) message.Code {
 
 // explain turns the error of a call into one that callers decide by: what the
 // peer said as *message.Refused, and everything else by what went wrong here.
-// ctx is the caller's own, without this room's deadline.
+// ctx is the call's: its end by cancelling is the caller's, by deadline anybody's.
 func explain(ctx context.Context, what string, err error) error {
 	if err == nil {
 		return nil
@@ -211,7 +211,11 @@ func explain(ctx context.Context, what string, err error) error {
 		return fmt.Errorf("rpc: %s: %w", what, context.Canceled)
 	}
 	if c, ok := errors.AsType[*connect.Error](err); ok && connect.IsWireError(c) {
-		return fmt.Errorf("rpc: %s: %w", what, opened(c))
+		said := opened(c)
+		if errors.Is(said, message.Unavailable) && overdue(ctx) {
+			return fmt.Errorf("rpc: %s: %w: %w", what, said, context.DeadlineExceeded)
+		}
+		return fmt.Errorf("rpc: %s: %w", what, said)
 	}
 	if code := localCode(err); code != message.Unavailable {
 		return fmt.Errorf("rpc: %s: %w: %v", what, code, err)
@@ -220,6 +224,13 @@ func explain(ctx context.Context, what string, err error) error {
 		return fmt.Errorf("rpc: %s: %w: %w", what, message.Unavailable, context.DeadlineExceeded)
 	}
 	return fmt.Errorf("rpc: %s: %w: %v", what, message.Unavailable, err)
+}
+
+// overdue reports whether the deadline of ctx has come. The peer knows the same
+// deadline and may give up, and say so, an instant before our own timer fires.
+func overdue(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ok && !time.Now().Before(deadline)
 }
 
 // localCode says what went wrong on this side of a call.
