@@ -2,6 +2,7 @@ package crypto
 
 import (
 	"bytes"
+	"crypto/hpke"
 	"encoding/hex"
 	"errors"
 	"os"
@@ -242,5 +243,33 @@ func BenchmarkBox(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// TestHybridKeysAsTheLibrary reads keys with a coefficient on each side of the modulus, in each place, and wants the verdict of
+// the standard library, which is asked in full only when something is sealed.
+func TestHybridKeysAsTheLibrary(t *testing.T) {
+	t.Parallel()
+	good := boxKey(t, BoxHybrid).Public().Bytes()
+	verdicts := map[bool]int{}
+	for i := range kemVectors / 3 * 2 {
+		for _, c := range []uint16{0, kemModulus - 1, kemModulus, kemModulus + 1, 1<<12 - 1} {
+			key := bytes.Clone(good)
+			b := key[i/2*3:][:3]
+			if i%2 == 0 {
+				b[0], b[1] = byte(c), b[1]&0xf0|byte(c>>8)
+			} else {
+				b[1], b[2] = b[1]&0x0f|byte(c<<4), byte(c>>4)
+			}
+			_, err := ParseBox(uint32(BoxHybrid), key)
+			_, want := hpke.MLKEM768X25519().NewPublicKey(key)
+			if (err == nil) != (want == nil) {
+				t.Fatalf("coefficient %d is %d: %v, the library says %v", i, c, err, want)
+			}
+			verdicts[err == nil]++
+		}
+	}
+	if verdicts[true] == 0 || verdicts[false] == 0 {
+		t.Errorf("verdicts: %v", verdicts)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/oasisprotocol/curve25519-voi/curve"
@@ -96,8 +97,9 @@ type VerifyKey [32]byte
 
 // ParseVerifyKey reads the wire form: one byte for the algorithm, 1 for Ed25519, and the 32 bytes of the point. It refuses
 // what is not a point, a second spelling of a point (one key must have one name), and points of small order, under which
-// one signature fits every message.
-func ParseVerifyKey(b []byte) (VerifyKey, error) {
+// one signature fits every message. Keys that were read before may be given as known: one of them is not looked at again,
+// because finding the point is half the price of a signature check.
+func ParseVerifyKey(b []byte, known ...VerifyKey) (VerifyKey, error) {
 	if len(b) != 33 {
 		return VerifyKey{}, fmt.Errorf("crypto: read verify key: %d bytes, want 33", len(b))
 	}
@@ -105,6 +107,9 @@ func ParseVerifyKey(b []byte) (VerifyKey, error) {
 		return VerifyKey{}, fmt.Errorf("crypto: read verify key: algorithm %d: %w", b[0], ErrUnknownKind)
 	}
 	k := VerifyKey(b[1:])
+	if slices.Contains(known, k) {
+		return k, nil
+	}
 	compressed := curve.CompressedEdwardsY(k)
 	var point curve.EdwardsPoint
 	if _, err := point.SetCompressedY(&compressed); err != nil {

@@ -156,3 +156,20 @@ func FuzzParseVerifyKey(f *testing.F) {
 		}
 	})
 }
+
+// TestParseVerifyKeyKnown: a key that was read before is the same key, and says nothing for another.
+func TestParseVerifyKeyKnown(t *testing.T) {
+	t.Parallel()
+	a, b := signingKey(t, "a").Public(), signingKey(t, "b").Public()
+	for _, known := range [][]VerifyKey{nil, {a}, {b}, {b, a}} {
+		if got, err := ParseVerifyKey(a.Bytes(), known...); err != nil || got != a {
+			t.Errorf("with %v: %v, %v", known, got, err)
+		}
+		if _, err := ParseVerifyKey(make([]byte, 33), known...); err == nil {
+			t.Errorf("with %v: algorithm 0 was read", known)
+		}
+		if _, err := ParseVerifyKey(append([]byte{algorithmEd25519}, make([]byte, 32)...), known...); err == nil {
+			t.Errorf("with %v: a point of small order was read", known)
+		}
+	}
+}

@@ -98,7 +98,7 @@ func SignAnswer(a Answer, key crypto.SigningKey) (*wirev1.Signed, error) {
 // Invalid, TooLarge, BadSignature, Denied (a closed tracker), Clock (ahead),
 // Expired (older than AnswerLife).
 func OpenAnswer(v crypto.Verifier, tracker *Chain, s *wirev1.Signed, q Query, now time.Time) (*Answer, error) {
-	a, w, p, err := parseAnswer(s, q, now)
+	a, w, p, err := parseAnswer(s, q, now, tracker.Head().Signers...)
 	if err != nil {
 		return nil, err
 	}
@@ -108,15 +108,15 @@ func OpenAnswer(v crypto.Verifier, tracker *Chain, s *wirev1.Signed, q Query, no
 	if err := tracker.current(kindAnswer, p.key); err != nil {
 		return nil, err
 	}
-	if err := p.verify(v); err != nil {
-		return nil, err
-	}
+	checks := []crypto.Check{p.check}
 	if a.Found {
-		if a.Subject, err = OpenIdentity(v, w.GetSubject(), nil); err != nil {
+		var subject []crypto.Check
+		if a.Subject, subject, err = readIdentity(w.GetSubject(), nil); err != nil {
 			return nil, err
 		}
+		checks = append(checks, subject...)
 	}
-	if err := a.bring(v, w, q, tracker); err != nil {
+	if err := a.bring(v, w, q, tracker, checks); err != nil {
 		return nil, err
 	}
 	return a, nil
@@ -135,7 +135,8 @@ func OpenSelfAnswer(v crypto.Verifier, want Address, s *wirev1.Signed, now time.
 	if !want.IsZero() && a.Tracker != want {
 		return nil, refuse(BadSignature, "answer: the server is %s, not %s", a.Tracker, want)
 	}
-	if a.Subject, err = OpenIdentity(v, w.GetSubject(), nil); err != nil {
+	var checks []crypto.Check
+	if a.Subject, checks, err = readIdentity(w.GetSubject(), nil); err != nil {
 		return nil, err
 	}
 	if a.Subject.Address() != a.Tracker || a.Subject.Chain.Head().Role == RoleUser {
@@ -144,10 +145,7 @@ func OpenSelfAnswer(v crypto.Verifier, want Address, s *wirev1.Signed, now time.
 	if err := a.Subject.Chain.current(kindAnswer, p.key); err != nil {
 		return nil, err
 	}
-	if err := p.verify(v); err != nil {
-		return nil, err
-	}
-	if err := a.bring(v, w, Query{}, a.Subject.Chain); err != nil {
+	if err := a.bring(v, w, Query{}, a.Subject.Chain, append(checks, p.check)); err != nil {
 		return nil, err
 	}
 	return a, nil
@@ -164,13 +162,14 @@ func AnswerTracker(s *wirev1.Signed) (Address, error) {
 }
 
 // parseAnswer reads an answer and checks all that costs no signature: its
-// shape, its time, and that it is about this question.
-func parseAnswer(s *wirev1.Signed, q Query, now time.Time) (*Answer, *wirev1.Answer, parsed, error) {
+// shape, its time, and that it is about this question. Keys in known were read
+// before.
+func parseAnswer(s *wirev1.Signed, q Query, now time.Time, known ...crypto.VerifyKey) (*Answer, *wirev1.Answer, parsed, error) {
 	var w wirev1.Answer
 	if b := s.GetBody(); len(b) <= MaxAnswer && crowded(b) {
 		return nil, nil, parsed{}, refuse(TooLarge, "answer: too many fields")
 	}
-	p, err := parse(kindAnswer, s, MaxAnswer, &w)
+	p, err := parse(kindAnswer, s, MaxAnswer, &w, known...)
 	if err != nil {
 		return nil, nil, p, err
 	}
@@ -199,11 +198,12 @@ func parseAnswer(s *wirev1.Signed, q Query, now time.Time) (*Answer, *wirev1.Ans
 	return a, &w, p, NotAhead(a.Time, now)
 }
 
-// bring verifies what came with the subject of a signed answer, and that the
-// subject is the one that was asked for.
-func (a *Answer) bring(v crypto.Verifier, w *wirev1.Answer, q Query, tracker *Chain) error {
+// bring checks that the subject of an answer is the one that was asked for,
+// reads what came with it, and then verifies all the signatures of an answer,
+// those of checks among them, in one batch: half the price of one by one.
+func (a *Answer) bring(v crypto.Verifier, w *wirev1.Answer, q Query, tracker *Chain, checks []crypto.Check) error {
 	if a.Subject == nil {
-		return nil
+		return verifyAll(v, checks)
 	}
 	if !q.Address.IsZero() && a.Subject.Address() != q.Address {
 		return refuse(BadSignature, "answer: the cards do not hash to the address")
@@ -223,13 +223,14 @@ func (a *Answer) bring(v crypto.Verifier, w *wirev1.Answer, q Query, tracker *Ch
 	}
 	a.Servers = make(map[Address]*Identity)
 	for _, ws := range w.GetServers() {
-		s, err := OpenIdentity(v, ws, nil)
+		s, more, err := readIdentity(ws, nil)
 		if err != nil {
 			return err
 		}
 		a.Servers[s.Address()] = s
+		checks = append(checks, more...)
 	}
-	return nil
+	return verifyAll(v, checks)
 }
 
 // What an answer may hold at most, counted in fields, repeated and unknown

@@ -72,13 +72,19 @@ func (c *Card) Box() (crypto.Box, bool) {
 	return crypto.Box{}, false
 }
 
-// parseCard reads the shape of a card; the signature is not checked yet.
-func parseCard(s *wirev1.Signed) (*Card, parsed, error) {
+// parseCard reads the shape of a card; the signature is not checked yet. The
+// keys of the card before it, if there is one, were read before.
+func parseCard(s *wirev1.Signed, prev *Card) (*Card, parsed, error) {
 	var w wirev1.Card
-	p, err := parse(kindCard, s, MaxCard, &w)
+	var known []crypto.VerifyKey
+	if prev != nil {
+		known = slices.Concat(prev.Rotation, prev.Signers)
+	}
+	p, err := parse(kindCard, s, MaxCard, &w, known...)
 	if err != nil {
 		return nil, p, err
 	}
+	known = append(known, p.key)
 	c := &Card{ID: p.id, Seq: w.GetSeq(), Time: fromMillis(w.GetTime()), Role: Role(w.GetRole()), Closed: w.GetClosed(), Signed: s, signedBy: p.key, rank: int(w.GetRank())}
 	if err := checkTimes("card", w.GetTime()); err != nil {
 		return nil, p, err
@@ -96,24 +102,24 @@ func parseCard(s *wirev1.Signed) (*Card, parsed, error) {
 	} else if c.Prev, err = IDFromBytes(w.GetPrev()); err != nil {
 		return nil, p, err
 	}
-	if c.Rotation, err = parseKeys("rotation", w.GetRotation(), MaxRotation); err != nil {
+	if c.Rotation, err = parseKeys("rotation", w.GetRotation(), MaxRotation, known); err != nil {
 		return nil, p, err
 	}
-	if c.Signers, err = parseKeys("signers", w.GetSigners(), MaxSigners); err != nil {
+	if c.Signers, err = parseKeys("signers", w.GetSigners(), MaxSigners, known); err != nil {
 		return nil, p, err
 	}
 	c.Boxes, err = parseBoxes(w.GetBoxes())
 	return c, p, err
 }
 
-// parseKeys reads 1 to limit different keys.
-func parseKeys(what string, raw [][]byte, limit int) ([]crypto.VerifyKey, error) {
+// parseKeys reads 1 to limit different keys, some of which may be known.
+func parseKeys(what string, raw [][]byte, limit int, known []crypto.VerifyKey) ([]crypto.VerifyKey, error) {
 	if len(raw) < 1 || len(raw) > limit {
 		return nil, refuse(Invalid, "card: %d %s, 1 to %d", len(raw), what, limit)
 	}
 	keys := make([]crypto.VerifyKey, 0, len(raw))
 	for _, b := range raw {
-		k, err := parseKey("card: "+what, b)
+		k, err := parseKey("card: "+what, b, known...)
 		if err != nil {
 			return nil, err
 		}

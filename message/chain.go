@@ -17,7 +17,7 @@ type Chain struct {
 // one before it and is signed by a rotation key of that one; the genesis card
 // is signed by one of its own (docs/protocol.md §5.2). Errors: Invalid, TooLarge, BadSignature.
 func OpenChain(v crypto.Verifier, signed []*wirev1.Signed) (*Chain, error) {
-	return extend(v, nil, nil, signed)
+	return proved(v)(extend(nil, nil, signed))
 }
 
 // Extend verifies cards that follow this chain's head. Cards that the chain
@@ -25,7 +25,20 @@ func OpenChain(v crypto.Verifier, signed []*wirev1.Signed) (*Chain, error) {
 // leaves the chain before its head is a fork and refused with Conflict
 // (Branch and Compare deal with forks).
 func (c *Chain) Extend(v crypto.Verifier, signed []*wirev1.Signed) (*Chain, error) {
-	return extend(v, c.cards, nil, signed)
+	return proved(v)(extend(c.cards, nil, signed))
+}
+
+// proved finishes what was read: the chain, if all the checks hold.
+func proved(v crypto.Verifier) func(*Chain, []crypto.Check, error) (*Chain, error) {
+	return func(c *Chain, checks []crypto.Check, err error) (*Chain, error) {
+		if err == nil {
+			err = verifyAll(v, checks)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return c, nil
+	}
 }
 
 // Branch verifies a chain given in part: its first card names a card of c, and
@@ -34,42 +47,52 @@ func (c *Chain) Extend(v crypto.Verifier, signed []*wirev1.Signed) (*Chain, erro
 // genesis card is a whole chain, and must be of c's address. Cards that c has
 // were verified before and are not verified again.
 func (c *Chain) Branch(v crypto.Verifier, signed []*wirev1.Signed) (*Chain, error) {
+	return proved(v)(c.branch(signed))
+}
+
+// branch is Branch without the signatures, which it returns to be checked.
+func (c *Chain) branch(signed []*wirev1.Signed) (*Chain, []crypto.Check, error) {
 	if len(signed) == 0 {
-		return c, nil
+		return c, nil, nil
 	}
-	first, _, err := parseCard(signed[0])
+	first, _, err := parseCard(signed[0], c.Head())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if first.Seq == 0 {
 		if AddressOf(first.ID) != c.Address() {
-			return nil, refuse(Invalid, "chain: of another address")
+			return nil, nil, refuse(Invalid, "chain: of another address")
 		}
-		return extend(v, nil, c.cards, signed)
+		return extend(nil, c.cards, signed)
 	}
 	if first.Seq > uint64(len(c.cards)) || c.cards[first.Seq-1].ID != first.Prev {
-		return nil, Need(c.Address())
+		return nil, nil, Need(c.Address())
 	}
-	return extend(v, c.cards[:first.Seq], c.cards, signed)
+	return extend(c.cards[:first.Seq], c.cards, signed)
 }
 
-// extend verifies signed after base, all signatures in one batch. A card whose
-// id stands in trusted, in its place, was verified before: its id covers the
-// cards before it.
-func extend(v crypto.Verifier, base, trusted []*Card, signed []*wirev1.Signed) (*Chain, error) {
+// extend puts signed after base and returns the signatures that are still to be
+// checked; until then the chain must not leave this room. A card whose id
+// stands in trusted, in its place, was verified before: its id covers the cards
+// before it.
+func extend(base, trusted []*Card, signed []*wirev1.Signed) (*Chain, []crypto.Check, error) {
 	if len(signed) > MaxChain {
-		return nil, refuse(TooLarge, "chain: more than %d cards", MaxChain)
+		return nil, nil, refuse(TooLarge, "chain: more than %d cards", MaxChain)
 	}
 	cards := slices.Clone(base)
 	var checks []crypto.Check
 	for _, s := range signed {
-		card, p, err := parseCard(s)
+		var prev *Card
+		if len(cards) != 0 {
+			prev = cards[len(cards)-1]
+		}
+		card, p, err := parseCard(s, prev)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if card.Seq < uint64(len(base)) && len(cards) == len(base) {
 			if cards[card.Seq].ID != card.ID {
-				return nil, refuse(Conflict, "chain: another card %d", card.Seq)
+				return nil, nil, refuse(Conflict, "chain: another card %d", card.Seq)
 			}
 			continue
 		}
@@ -78,21 +101,18 @@ func extend(v crypto.Verifier, base, trusted []*Card, signed []*wirev1.Signed) (
 			continue
 		}
 		if err := follows(cards, card); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		cards = append(cards, card)
 		checks = append(checks, p.check)
 	}
 	if len(cards) == 0 {
-		return nil, refuse(Invalid, "chain: no cards")
+		return nil, nil, refuse(Invalid, "chain: no cards")
 	}
 	if len(cards) > MaxChain {
-		return nil, refuse(TooLarge, "chain: more than %d cards", MaxChain)
+		return nil, nil, refuse(TooLarge, "chain: more than %d cards", MaxChain)
 	}
-	if len(checks) != 0 && slices.Contains(v.VerifyAll(checks), false) {
-		return nil, refuse(BadSignature, "card")
-	}
-	return &Chain{cards: cards}, nil
+	return &Chain{cards: cards}, checks, nil
 }
 
 // follows checks everything but the signature of card after cards.

@@ -327,3 +327,19 @@ func FuzzAttachmentName(f *testing.F) {
 		}
 	})
 }
+
+// FuzzCardSeq: the number that is read by itself is the one that the parser finds.
+func FuzzCardSeq(f *testing.F) {
+	f.Add(user(f, "ann").Chain.Head().Signed.GetBody())
+	f.Add([]byte{1 << 3, 1, 1 << 3, 0})
+	f.Add([]byte{1 << 3, 5, 1<<3 | 2, 0, 1<<3 | 3, 1<<3 | 4})
+	f.Add([]byte{1 << 3})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		seq, err := cardSeq(&wirev1.Signed{Body: b})
+		coded(t, err)
+		var w wirev1.Card
+		if proto.Unmarshal(b, &w) == nil && len(b) > 0 && len(b) <= MaxCard && (err != nil || seq != w.GetSeq()) {
+			t.Errorf("%d, %v, the parser says %d", seq, err, w.GetSeq())
+		}
+	})
+}

@@ -3,6 +3,8 @@ package message
 import (
 	"time"
 
+	"google.golang.org/protobuf/encoding/protowire"
+
 	"airdispatch/crypto"
 	wirev1 "airdispatch/wire/airdispatch/v1"
 )
@@ -23,56 +25,96 @@ type Identity struct {
 // NeedBundle without it. The result may be older, newer or on another branch
 // than known: Compare decides.
 func OpenIdentity(v crypto.Verifier, w *wirev1.Identity, known *Chain) (*Identity, error) {
-	if n := len(w.GetFirstSeen()); n != 0 && n != len(w.GetCards()) {
-		return nil, refuse(Invalid, "identity: %d first-seen times for %d cards", n, len(w.GetCards()))
-	}
-	if err := checkTimes("identity", w.GetFirstSeen()...); err != nil {
-		return nil, err
-	}
-	chain, err := openCards(v, w, known)
+	i, checks, err := readIdentity(w, known)
 	if err != nil {
 		return nil, err
+	}
+	if err := verifyAll(v, checks); err != nil {
+		return nil, err
+	}
+	return i, nil
+}
+
+// readIdentity is OpenIdentity without the signatures, which are still to be
+// checked, all in one batch; until then the identity must not leave this room.
+func readIdentity(w *wirev1.Identity, known *Chain) (*Identity, []crypto.Check, error) {
+	if n := len(w.GetFirstSeen()); n != 0 && n != len(w.GetCards()) {
+		return nil, nil, refuse(Invalid, "identity: %d first-seen times for %d cards", n, len(w.GetCards()))
+	}
+	if err := checkTimes("identity", w.GetFirstSeen()...); err != nil {
+		return nil, nil, err
+	}
+	chain, checks, err := readCards(w, known)
+	if err != nil {
+		return nil, nil, err
 	}
 	i := &Identity{Chain: chain}
 	if n := len(w.GetFirstSeen()); n != 0 {
 		if n != chain.Len() {
-			return nil, refuse(Invalid, "identity: %d first-seen times for %d cards", n, chain.Len())
+			return nil, nil, refuse(Invalid, "identity: %d first-seen times for %d cards", n, chain.Len())
 		}
 		for _, ms := range w.GetFirstSeen() {
 			i.FirstSeen = append(i.FirstSeen, fromMillis(ms))
 		}
 	}
 	if w.GetRoute() != nil {
-		if i.Route, err = OpenRoute(v, chain, w.GetRoute()); err != nil {
-			return nil, err
+		var p parsed
+		if i.Route, p, err = readRoute(chain, w.GetRoute()); err != nil {
+			return nil, nil, err
 		}
+		checks = append(checks, p.check)
 	}
-	return i, nil
+	return i, checks, nil
 }
 
-// openCards verifies the cards of a bundle on top of known, if there is one.
-func openCards(v crypto.Verifier, w *wirev1.Identity, known *Chain) (*Chain, error) {
+// readCards reads the cards of a bundle on top of known, if there is one.
+func readCards(w *wirev1.Identity, known *Chain) (*Chain, []crypto.Check, error) {
 	if known != nil {
-		return known.Branch(v, w.GetCards())
+		return known.branch(w.GetCards())
 	}
-	partial := len(w.GetCards()) == 0
-	if !partial {
-		// OpenChain reads it again, with its keys.
-		var first wirev1.Card
-		if _, err := parse(kindCard, w.GetCards()[0], MaxCard, &first); err != nil {
-			return nil, err
+	if cards := w.GetCards(); len(cards) != 0 {
+		seq, err := cardSeq(cards[0])
+		if err != nil {
+			return nil, nil, err
 		}
-		partial = first.GetSeq() != 0
-	}
-	if !partial {
-		return OpenChain(v, w.GetCards())
+		if seq == 0 {
+			return extend(nil, nil, cards)
+		}
 	}
 	a, err := IdentityAddress(w)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return nil, Need(a)
+	return nil, nil, Need(a)
 }
+
+// cardSeq reads the number of a card and nothing else of it, so that a bundle
+// can be put where it belongs before anything dear is done.
+func cardSeq(s *wirev1.Signed) (uint64, error) {
+	b := s.GetBody()
+	if len(b) == 0 {
+		return 0, refuse(Invalid, "%s: missing", kindCard)
+	}
+	if len(b) > MaxCard {
+		return 0, refuse(TooLarge, "%s: %d bytes, at most %d", kindCard, len(b), MaxCard)
+	}
+	var seq uint64
+	for len(b) > 0 {
+		field, typ, tag := protowire.ConsumeTag(b)
+		_, _, n := protowire.ConsumeField(b)
+		if tag < 0 || n < 0 {
+			return 0, refuse(Invalid, "%s: not the expected message", kindCard)
+		}
+		if field == cardSeqField && typ == protowire.VarintType {
+			seq, _ = protowire.ConsumeVarint(b[tag:]) // the last one counts, as in the parser
+		}
+		b = b[n:]
+	}
+	return seq, nil
+}
+
+// cardSeqField is the field Card.seq.
+const cardSeqField = 1
 
 // NotAhead refuses, with Clock, an identity in which a card or the route lies
 // more than MaxAhead after now.
@@ -143,14 +185,14 @@ func (i *Identity) VerifyTickets(v crypto.Verifier, servers map[Address]*Identit
 // neither way.
 func IdentityAddress(w *wirev1.Identity) (Address, error) {
 	if len(w.GetCards()) > 0 {
-		// The keys in the card are not looked at: that is dear, and nothing here is believed.
-		var c wirev1.Card
-		p, err := parse(kindCard, w.GetCards()[0], MaxCard, &c)
+		// The keys are not looked at: that is dear, and nothing here is believed.
+		first := w.GetCards()[0]
+		seq, err := cardSeq(first)
 		if err != nil {
 			return Address{}, err
 		}
-		if c.GetSeq() == 0 {
-			return AddressOf(p.id), nil
+		if seq == 0 {
+			return AddressOf(ID(crypto.ID(kindCard, first.GetBody()))), nil
 		}
 	}
 	var r wirev1.Route

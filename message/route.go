@@ -132,38 +132,47 @@ func SignRoute(r Route, chain *Chain, key crypto.SigningKey) (*Route, error) {
 // Errors: Invalid,
 // TooLarge, BadSignature, NeedBundle where the chain lacks the card.
 func OpenRoute(v crypto.Verifier, chain *Chain, s *wirev1.Signed) (*Route, error) {
-	var w wirev1.Route
-	p, err := parse(kindRoute, s, MaxRoute, &w)
+	r, p, err := readRoute(chain, s)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkTimes("route", w.GetTime(), w.GetExpires()); err != nil {
+	if err := p.verify(v); err != nil {
 		return nil, err
+	}
+	return r, nil
+}
+
+// readRoute is OpenRoute without the signature, which is still to be checked.
+func readRoute(chain *Chain, s *wirev1.Signed) (*Route, parsed, error) {
+	var w wirev1.Route
+	p, err := parse(kindRoute, s, MaxRoute, &w, chain.Head().Signers...)
+	if err != nil {
+		return nil, p, err
+	}
+	if err := checkTimes("route", w.GetTime(), w.GetExpires()); err != nil {
+		return nil, p, err
 	}
 	r := &Route{ID: p.id, Time: fromMillis(w.GetTime()), Expires: fromMillis(w.GetExpires()), Signed: s}
 	if r.Address, err = AddressFromBytes(w.GetAddress()); err != nil {
-		return nil, err
+		return nil, p, err
 	}
 	if r.Address != chain.Address() {
-		return nil, refuse(Invalid, "route: of another address")
+		return nil, p, refuse(Invalid, "route: of another address")
 	}
 	card, err := chain.signer(kindRoute, w.GetCardId(), p.key)
 	if err != nil {
-		return nil, err
+		return nil, p, err
 	}
 	r.CardID, r.Pair = card.ID, Pair{Card: card.Seq, Route: w.GetSeq()}
 	if !r.Expires.After(r.Time) || r.Expires.Sub(r.Time) > MaxRouteLife {
-		return nil, refuse(Invalid, "route: expires %s after its time", r.Expires.Sub(r.Time))
+		return nil, p, refuse(Invalid, "route: expires %s after its time", r.Expires.Sub(r.Time))
 	}
 	if card.Role == RoleUser {
 		err = r.parseServices(&w)
 	} else {
 		err = r.parseHosts(&w)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return r, p.verify(v)
+	return r, p, err
 }
 
 // parseServices reads the services of a user's route.

@@ -2,6 +2,7 @@ package message
 
 import (
 	"errors"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -49,8 +50,8 @@ type parsed struct {
 }
 
 // parse bounds, reads and shapes a statement without believing it, in the order
-// of docs/protocol.md §2.3.
-func parse(kind string, s *wirev1.Signed, limit int, into proto.Message) (parsed, error) {
+// of docs/protocol.md §2.3. A key among known was read before.
+func parse(kind string, s *wirev1.Signed, limit int, into proto.Message, known ...crypto.VerifyKey) (parsed, error) {
 	if s == nil || len(s.GetBody()) == 0 {
 		return parsed{}, refuse(Invalid, "%s: missing", kind)
 	}
@@ -60,7 +61,7 @@ func parse(kind string, s *wirev1.Signed, limit int, into proto.Message) (parsed
 	if len(s.GetSignature()) != signatureSize {
 		return parsed{}, refuse(Invalid, "%s: signature of %d bytes", kind, len(s.GetSignature()))
 	}
-	key, err := parseKey(kind, s.GetKey())
+	key, err := parseKey(kind, s.GetKey(), known...)
 	if err != nil {
 		return parsed{}, err
 	}
@@ -89,9 +90,10 @@ func fields(b []byte, limit int) int {
 }
 
 // parseKey reads a verification key. An algorithm that is not known here is
-// Unsupported: the statement may be good, and a newer program can tell.
-func parseKey(what string, b []byte) (crypto.VerifyKey, error) {
-	key, err := crypto.ParseVerifyKey(b)
+// Unsupported: the statement may be good, and a newer program can tell. Keys in
+// known were read before.
+func parseKey(what string, b []byte, known ...crypto.VerifyKey) (crypto.VerifyKey, error) {
+	key, err := crypto.ParseVerifyKey(b, known...)
 	switch {
 	case errors.Is(err, crypto.ErrUnknownKind):
 		return key, refuse(Unsupported, "%s: %v", what, err)
@@ -99,6 +101,17 @@ func parseKey(what string, b []byte) (crypto.VerifyKey, error) {
 		return key, refuse(Invalid, "%s: %v", what, err)
 	}
 	return key, nil
+}
+
+// verifyAll checks the signatures of statements in one batch.
+func verifyAll(v crypto.Verifier, checks []crypto.Check) error {
+	if len(checks) == 0 {
+		return nil
+	}
+	if bad := slices.Index(v.VerifyAll(checks), false); bad >= 0 {
+		return refuse(BadSignature, "%s", checks[bad].Kind)
+	}
+	return nil
 }
 
 // verify checks the signature of a parsed statement.
