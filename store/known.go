@@ -1,9 +1,11 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -117,13 +119,90 @@ func (k *Known) remember(e knownEntry) {
 // bundle are learned even if its route is refused. A bundle that is known
 // already is no error.
 func (k *Known) Learn(ctx context.Context, w *wirev1.Identity, now time.Time) (*message.Identity, error) {
+	o, err := k.Open(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	return k.Keep(ctx, o, now)
+}
+
+// Offer is a bundle that Open verified, and nothing has been kept of yet: for
+// those who have to look at it before they let it in. Only Open makes one, so
+// that Keep need not verify it again.
+type Offer struct {
+	bundle   *wirev1.Identity
+	held     knownEntry
+	identity *message.Identity
+}
+
+// Identity is what the bundle says, together with the cards that are known.
+func (o *Offer) Identity() *message.Identity { return o.identity }
+
+// Held is what was known when the bundle was opened, nil for nothing.
+func (o *Offer) Held() *message.Identity { return o.held.identity }
+
+// Known reports whether all of the bundle was known when it was opened.
+func (o *Offer) Known() bool { return o.identity == o.held.identity }
+
+// Open is the first half of Learn: it verifies a bundle and keeps nothing. What
+// is known already, byte for byte, is not verified again. Errors: those of
+// message.OpenIdentity.
+func (k *Known) Open(ctx context.Context, w *wirev1.Identity) (*Offer, error) {
+	a, err := message.IdentityAddress(w)
+	if err != nil {
+		return nil, err
+	}
+	o := &Offer{bundle: w}
+	o.held, err = k.load(ctx, a)
+	if err != nil && !errors.Is(err, message.NotFound) {
+		return nil, err
+	}
+	var chain *message.Chain
+	if o.held.identity != nil {
+		if o.identity = o.held.identity; same(o.identity, w) {
+			return o, nil
+		}
+		chain = o.identity.Chain
+	}
+	if o.identity, err = message.OpenIdentity(k.verifier, w, chain); err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// same reports whether w brings nothing beyond what is held: the cards that w
+// ends with are the newest, and its route is the route. Held statements were
+// verified, so equal bytes, key and signature among them, need no second look.
+func same(held *message.Identity, w *wirev1.Identity) bool {
+	cards := w.GetCards()
+	if len(w.GetFirstSeen()) != 0 || len(cards) > held.Chain.Len() || (held.Route == nil) != (w.GetRoute() == nil) {
+		return false
+	}
+	if held.Route != nil && !equal(held.Route.Signed, w.GetRoute()) {
+		return false
+	}
+	return slices.EqualFunc(held.Chain.Signed(held.Chain.Len()-len(cards)), cards, equal)
+}
+
+// equal reports whether two statements are the same bytes.
+func equal(a, b *wirev1.Signed) bool {
+	return bytes.Equal(a.GetBody(), b.GetBody()) && bytes.Equal(a.GetKey(), b.GetKey()) && bytes.Equal(a.GetSignature(), b.GetSignature())
+}
+
+// Keep is the second half of Learn: it merges what was opened into what is
+// known. If that has changed since, the bundle is opened anew. Errors: those of
+// Learn.
+func (k *Known) Keep(ctx context.Context, o *Offer, now time.Time) (*message.Identity, error) {
 	for range learnTries {
-		i, err := k.learnOnce(ctx, w, now)
+		i, err := k.keepOnce(ctx, o, now)
 		if !errors.Is(err, errRace) {
 			return i, err
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
+		}
+		if o, err = k.Open(ctx, o.bundle); err != nil {
+			return nil, err
 		}
 	}
 	return nil, fmt.Errorf("store: learn: %w", message.Unavailable)
@@ -132,37 +211,26 @@ func (k *Known) Learn(ctx context.Context, w *wirev1.Identity, now time.Time) (*
 // errRace says that somebody else put a record meanwhile.
 var errRace = errors.New("record changed meanwhile")
 
-func (k *Known) learnOnce(ctx context.Context, w *wirev1.Identity, now time.Time) (*message.Identity, error) {
-	a, err := message.IdentityAddress(w)
-	if err != nil {
+func (k *Known) keepOnce(ctx context.Context, o *Offer, now time.Time) (*message.Identity, error) {
+	held := o.held
+	if err := o.identity.NotAhead(now); err != nil {
 		return nil, err
 	}
-	held, err := k.load(ctx, a)
-	if err != nil && !errors.Is(err, message.NotFound) {
-		return nil, err
+	if o.Known() {
+		return held.identity, nil
 	}
-	var chain *message.Chain
-	if held.identity != nil {
-		chain = held.identity.Chain
-	}
-	offered, err := message.OpenIdentity(k.verifier, w, chain)
-	if err != nil {
-		return nil, err
-	}
-	if err := offered.NotAhead(now); err != nil {
-		return nil, err
-	}
+	offered := &message.Identity{Chain: o.identity.Chain, Route: o.identity.Route, FirstSeen: o.identity.FirstSeen}
 	offered.FirstSeen = sightings(held.identity, offered, now)
 	next, refused := k.merge(held, offered)
 	if errors.Is(refused, message.Conflict) {
-		if err := k.ids.AddEvidence(ctx, a, "route", held.identity.Route.Signed, offered.Route.Signed); err != nil {
+		if err := k.ids.AddEvidence(ctx, offered.Address(), "route", held.identity.Route.Signed, offered.Route.Signed); err != nil {
 			return held.identity, err
 		}
 	}
 	if next.identity == held.identity {
 		return held.identity, refused
 	}
-	err = k.ids.PutIdentity(ctx, record(next, now))
+	err := k.ids.PutIdentity(ctx, record(next, now))
 	if errors.Is(err, message.Conflict) {
 		return nil, errRace
 	}

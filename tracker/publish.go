@@ -105,28 +105,28 @@ func (s *Server) publish(ctx context.Context, p *wirev1.Publication, servers *le
 	if err != nil {
 		return nil, err
 	}
-	if err := timely(o.identity, now); err != nil {
+	if err := timely(o.Identity(), now); err != nil {
 		return nil, err
 	}
-	if err := s.admit(ctx, o.identity); err != nil {
+	if err := s.admit(ctx, o.Identity()); err != nil {
 		return nil, err
 	}
-	if err := s.tickets(ctx, o.identity, p.GetServers(), servers, now); err != nil {
+	if err := s.tickets(ctx, o.Identity(), p.GetServers(), servers, now); err != nil {
 		return nil, err
 	}
 	if err := s.newcomer(o); err != nil {
 		return nil, err
 	}
-	return s.keep(ctx, o, w, now)
+	return s.keep(ctx, o, now)
 }
 
 // newcomer refuses, with message.Denied, a user of whom nothing is held and who
 // has no mail server: identities cost nothing, but a ticket is somebody's word.
 // A server may bring new users only so fast. Whoever is held may leave and
 // publish an empty route.
-func (s *Server) newcomer(o *offer) error {
-	i := o.identity
-	if o.known || i.Chain.Head().Role != message.RoleUser {
+func (s *Server) newcomer(o *store.Offer) error {
+	i := o.Identity()
+	if o.Held() != nil || i.Chain.Head().Role != message.RoleUser {
 		return nil
 	}
 	if i.Route == nil || len(i.Route.Services) == 0 {
@@ -141,60 +141,42 @@ func (s *Server) newcomer(o *offer) error {
 }
 
 // keep makes an offer durable and promises so.
-func (s *Server) keep(ctx context.Context, o *offer, w *wirev1.Identity, now time.Time) (*wirev1.Signed, error) {
+func (s *Server) keep(ctx context.Context, o *store.Offer, now time.Time) (*wirev1.Signed, error) {
 	var place store.Place
 	var placed, err error
 	var placing sync.WaitGroup
 	// At once with the change, so that both share one sync. A place that is
 	// taken for a refusal is a gap, which the log may have.
 	placing.Go(func() { place, placed = s.c.Store.Log.Advance(ctx) })
-	if !o.held {
-		_, err = s.known.Learn(ctx, w, now)
+	if !o.Known() {
+		_, err = s.known.Keep(ctx, o, now)
 		// Also after a refusal: a new card is kept even if its route is not.
-		s.changed(o.identity.Address())
+		s.changed(o.Identity().Address())
 	}
 	placing.Wait()
 	if err = errors.Join(err, placed); err != nil {
 		return nil, err
 	}
-	id := o.identity.Chain.Head().ID
-	if o.identity.Route != nil {
-		id = o.identity.Route.ID
+	id := o.Identity().Chain.Head().ID
+	if route := o.Identity().Route; route != nil {
+		id = route.ID
 	}
 	return s.receipt(id, place, now)
 }
 
-// offer is a bundle that was verified by itself.
-type offer struct {
-	identity *message.Identity
-	// known: something is held of this address; held: all of the bundle is.
-	known, held bool
-}
-
 // open verifies a bundle about a.
-func (s *Server) open(ctx context.Context, a message.Address, w *wirev1.Identity) (*offer, error) {
+func (s *Server) open(ctx context.Context, a message.Address, w *wirev1.Identity) (*store.Offer, error) {
 	if size(w) > maxBundle {
 		return nil, fmt.Errorf("tracker: publish %s: bundle: %w", a.Short(), message.TooLarge)
 	}
-	held, err := s.known.Identity(ctx, a)
-	if err != nil && !absent(err) {
-		return nil, err
-	}
-	var chain *message.Chain
-	if held != nil {
-		if same(held, w) {
-			return &offer{held, true, true}, nil
-		}
-		chain = held.Chain
-	}
-	i, err := message.OpenIdentity(s.c.Verifier, w, chain)
+	o, err := s.known.Open(ctx, w)
 	if err != nil {
 		return nil, err
 	}
-	if size(i.Wire()) > maxBundle {
+	if size(o.Identity().Wire()) > maxBundle {
 		return nil, fmt.Errorf("tracker: publish %s: chain: %w", a.Short(), message.TooLarge)
 	}
-	return &offer{identity: i, known: held != nil}, nil
+	return o, nil
 }
 
 // changed drops what was made of the former state of a.
@@ -273,25 +255,6 @@ func (s *Server) admitServer(ctx context.Context, user *message.Identity, server
 	return nil
 }
 
-// same reports whether w brings nothing beyond what is held: the cards that w
-// ends with are the newest, and its route is the route. Held statements were
-// verified, so equal bytes need no second look.
-func same(held *message.Identity, w *wirev1.Identity) bool {
-	if (held.Route == nil) != (w.GetRoute() == nil) || (held.Route != nil && !equal(held.Route.Signed, w.GetRoute())) {
-		return false
-	}
-	cards := w.GetCards()
-	if len(cards) > held.Chain.Len() {
-		return false
-	}
-	for n, mine := range held.Chain.Signed(held.Chain.Len() - len(cards)) {
-		if !equal(mine, cards[n]) {
-			return false
-		}
-	}
-	return true
-}
-
 // equal reports whether two statements are the same bytes.
 func equal(a, b *wirev1.Signed) bool {
 	return bytes.Equal(a.GetBody(), b.GetBody()) && bytes.Equal(a.GetKey(), b.GetKey()) && bytes.Equal(a.GetSignature(), b.GetSignature())
@@ -358,10 +321,10 @@ func (l *learned) learn(ctx context.Context, a message.Address, came []*wirev1.I
 func (s *Server) learnServer(ctx context.Context, a message.Address, w *wirev1.Identity, now time.Time) error {
 	w = &wirev1.Identity{Cards: w.GetCards(), Route: w.GetRoute()}
 	o, err := s.open(ctx, a, w)
-	if err != nil || o.held {
+	if err != nil || o.Known() {
 		return err
 	}
-	i := o.identity
+	i := o.Identity()
 	if i.Chain.Head().Role != message.RoleServer {
 		return fmt.Errorf("tracker: publish: %s is no server: %w", a.Short(), message.Invalid)
 	}
@@ -370,7 +333,7 @@ func (s *Server) learnServer(ctx context.Context, a message.Address, w *wirev1.I
 			return err
 		}
 	}
-	_, err = s.known.Learn(ctx, w, now)
+	_, err = s.known.Keep(ctx, o, now)
 	s.changed(a)
 	if errors.Is(err, message.Stale) || errors.Is(err, message.Conflict) {
 		return nil
