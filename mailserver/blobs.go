@@ -67,15 +67,32 @@ func header(r *http.Request) string {
 	return strings.Join(r.Header.Values("Authorization"), ", ")
 }
 
-// have tells an owner how many bytes of a blob there are: 200 for all of them,
-// 206 for some or none.
+// have tells an owner how many bytes there are of a blob that counts towards the
+// account: 200 for all of them, 206 for some or none. Of other people's blobs it
+// tells nothing: to list one, an owner reserves it first, by a PUT. A blob that
+// is whole on the disk is marked so here too, because a server that was killed
+// between the two would else call whole what no message may list.
 func (s *Server) have(w http.ResponseWriter, r *http.Request, id message.ID) error {
-	if _, err := s.account(r.Context(), header(r)); err != nil {
+	acc, err := s.account(r.Context(), header(r))
+	if err != nil {
 		return err
+	}
+	reserved, err := s.c.Store.BlobIndex.Reserved(r.Context(), acc.Address, id)
+	if err != nil {
+		return err
+	}
+	if !reserved {
+		answerHave(w, 0, false, http.StatusPartialContent)
+		return nil
 	}
 	size, complete, err := s.c.Store.Blobs.Size(r.Context(), id)
 	if err != nil && !errors.Is(err, message.NotFound) {
 		return err
+	}
+	if complete {
+		if err := s.c.Store.BlobIndex.Complete(r.Context(), id); err != nil {
+			return err
+		}
 	}
 	answerHave(w, size, complete, http.StatusPartialContent)
 	return nil

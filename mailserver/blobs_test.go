@@ -13,6 +13,7 @@ import (
 	"airdispatch/crypto"
 	"airdispatch/message"
 	"airdispatch/rpc"
+	"airdispatch/store"
 	wirev1 "airdispatch/wire/airdispatch/v1"
 )
 
@@ -68,6 +69,45 @@ func (p *person) put(id message.ID, b []byte, off, end int) (int, string, error)
 		"Content-Range": fmt.Sprintf("bytes %d-%d/%d", off, end-1, len(b)),
 	}})
 	return code, h.Get("Airdispatch-Have"), err
+}
+
+// TestBlobEndsCutOff: a server that was killed after the last byte was on the
+// disk and before that was noted lets the upload be finished all the same, and
+// another owner learns nothing of the blob before uploading it as well.
+func TestBlobEndsCutOff(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.keep = inFiles
+	defer w.stop()
+	one := w.host("one")
+	ann, eve, bob := w.person("ann", one), w.person("eve", one), w.person("bob", w.host("two"))
+	b, id := blobOf(t, 1<<20, 1)
+	if code, _, err := ann.put(id, b, 0, 1000); err != nil || code != http.StatusAccepted {
+		t.Fatalf("the first part: %d, %v", code, err)
+	}
+	ref := store.BlobRef{ID: id, Size: int64(len(b))}
+	if _, err := one.mail.Blobs.Write(t.Context(), ref, 1000, bytes.NewReader(b[1000:])); err != nil {
+		t.Fatal(err)
+	}
+	listed := &wirev1.BlobRef{Hash: id[:], Size: uint64(len(b))}
+	if _, err := ann.trySend(ann.letter("too early", bob), listed); message.CodeOf(err) != message.NotFound {
+		t.Fatalf("what is not noted is listed: %v", err)
+	}
+	have := func(p *person, status int, want string) {
+		t.Helper()
+		if code, h, _, err := do(w, p.peer, plain{http.MethodHead, blobPath(id), nil, nil}); err != nil || code != status || h.Get("Airdispatch-Have") != want {
+			t.Fatalf("how much: %d, %v, %v", code, h, err)
+		}
+	}
+	have(eve, http.StatusPartialContent, "0")
+	have(ann, http.StatusOK, fmt.Sprint(len(b)))
+	ann.send(ann.letter("see attached", bob), listed)
+
+	if code, n, err := eve.put(id, b, 0, 1000); err != nil || code != http.StatusOK || n != fmt.Sprint(len(b)) {
+		t.Fatalf("what is there already: %d, %s, %v", code, n, err)
+	}
+	have(eve, http.StatusOK, fmt.Sprint(len(b)))
+	eve.send(eve.letter("see attached", bob), listed)
 }
 
 // TestBlobs: an attachment is uploaded in parts, listed by a message, read

@@ -38,7 +38,10 @@ type BlobIndex interface {
 	// that the account has reserved already counts once. Errors: message.Quota,
 	// message.NotFound (no account).
 	Reserve(ctx context.Context, owner message.Address, b BlobRef, now time.Time) error
-	// Complete marks a blob as readable.
+	// Reserved reports whether an account has reserved a blob.
+	Reserved(ctx context.Context, owner message.Address, id message.ID) (bool, error)
+	// Complete marks a blob as readable. Errors: message.NotFound (nobody has
+	// reserved it).
 	Complete(ctx context.Context, id message.ID) error
 	// Used reports whether a version of a message that has not been recalled or
 	// expired lists the blob: served to whoever may pull that message. A copy

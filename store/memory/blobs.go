@@ -53,6 +53,17 @@ func (m *tables) Reserve(ctx context.Context, owner message.Address, r store.Blo
 	})
 }
 
+// Reserved reports whether an account has reserved a blob.
+func (m *tables) Reserved(ctx context.Context, owner message.Address, id message.ID) (bool, error) {
+	var had bool
+	err := m.with(ctx, func() error {
+		b, ok := m.blobs[id]
+		had = ok && !b.reserved[owner].IsZero()
+		return nil
+	})
+	return had, err
+}
+
 // Complete marks a blob as readable.
 func (m *tables) Complete(ctx context.Context, id message.ID) error {
 	return m.with(ctx, func() error {

@@ -43,6 +43,14 @@ func (d tables) Reserve(ctx context.Context, owner message.Address, b store.Blob
 	})
 }
 
+// Reserved reports whether an account has reserved a blob.
+func (d tables) Reserved(ctx context.Context, owner message.Address, id message.ID) (bool, error) {
+	var one int
+	ok, err := d.find(ctx, `SELECT 1 FROM reservations WHERE hash = ?2
+		AND owner = (SELECT id FROM addresses WHERE address = ?1)`, []any{owner[:], id[:]}, &one)
+	return ok, wrap("reserved", err)
+}
+
 // Complete marks a blob as readable.
 func (d tables) Complete(ctx context.Context, id message.ID) error {
 	return d.w.one(ctx, "complete", func(t *tx) error {

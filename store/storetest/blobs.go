@@ -31,6 +31,11 @@ func testReserve(t *testing.T, m *store.Mail) {
 	for range 2 {
 		done(t, "reserve", m.BlobIndex.Reserve(ctx, ann.Address(), b, noon()))
 	}
+	for who, want := range map[*Person]bool{ann: true, bob: false} {
+		if had, err := m.BlobIndex.Reserved(ctx, who.Address(), b.ID); err != nil || had != want {
+			t.Fatalf("reserved by %s: %t, %v", who.Address().Short(), had, err)
+		}
+	}
 	done(t, "reserve", m.BlobIndex.Reserve(ctx, bob.Address(), b, noon()))
 	for _, p := range []*Person{ann, bob} {
 		if used := account(t, m, p).BytesUsed; used != 1000 {
