@@ -53,6 +53,11 @@ var ErrNoIdentity = errors.New("client: no identity was given")
 // ErrNoAccount says that the identity has no account at a mail server.
 var ErrNoAccount = errors.New("client: the identity is not registered at a mail server")
 
+// ErrNoKey says that a message was sealed to a box whose key is not here: to one
+// that a newer card has replaced, or before this device had it. An edit by its
+// sender seals it anew.
+var ErrNoKey = errors.New("client: the message was sealed to a key that is not here")
+
 // ErrRewritten says that a sender's history is not the one that was seen
 // before. Both statements are kept as evidence.
 var ErrRewritten = fmt.Errorf("client: the message's history was rewritten: %w", message.BadSignature)

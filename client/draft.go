@@ -115,16 +115,29 @@ type part struct {
 	Done bool `json:",omitempty"`
 }
 
-// kept is a draft as it is in the home.
+// keptDraft is a draft as it is in the home: of a message, or with Edit of
+// another version of one.
 type keptDraft struct {
 	Draft Draft
 	Parts []part
+	Edit  *keptEdit `json:",omitempty"`
+}
+
+// files are what the draft attaches.
+func (k *keptDraft) files() []File {
+	if k.Edit != nil {
+		return k.Edit.Revision.Attach
+	}
+	return k.Draft.Attach
 }
 
 // SavedDraft is a draft that was not sent.
 type SavedDraft struct {
 	ID int64
 	Draft
+	// EditOf is the message that the draft is to change; zero for a new message.
+	// Subject and Body are then as they are to become.
+	EditOf message.Ref
 	// Trouble is why it was not sent, for people.
 	Trouble string
 	Time    time.Time
@@ -155,7 +168,13 @@ func (c *Client) Drafts(ctx context.Context) ([]SavedDraft, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, SavedDraft{ID: d.ID, Draft: k.Draft, Trouble: d.Trouble, Time: d.Time})
+		saved := SavedDraft{ID: d.ID, Draft: k.Draft, Trouble: d.Trouble, Time: d.Time}
+		if k.Edit != nil {
+			if err := c.describeEdit(ctx, &saved, k.Edit); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, saved)
 	}
 	return out, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"airdispatch/message"
@@ -52,22 +53,147 @@ type Revision struct {
 // Edit makes the next version of one's own message out of the newest one that
 // is in the home: if the server has a newer one, from another device, it is
 // refused with *ConflictError and nobody's words are lost. A home that holds no
-// version of it fetches the newest first. Recipients, contract and expiry stay.
-// Errors: message.NotFound, message.Contract (a final message), message.Recalled,
+// version of it fetches the newest first. Recipients, contract and expiry stay;
+// the version is sealed to the recipients' cards as they are now.
+//
+// As with Send, what could not be done now is kept as a draft and the error is a
+// *DraftError; SendDraft takes it up. Errors: message.NotFound, message.Denied
+// (not one's own), message.Contract (a final message), message.Recalled,
 // message.Expired, *ConflictError, and those of Send.
 func (c *Client) Edit(ctx context.Context, ref message.Ref, r Revision) (*Sent, error) {
+	if err := c.owns(ctx, ref); err != nil {
+		return nil, err
+	}
+	var err error
+	if r.Attach, err = absolute(r.Attach); err != nil {
+		return nil, err
+	}
+	if _, err := c.editable(ctx, ref); hopeless(err) {
+		return nil, err
+	}
+	k := &keptDraft{Edit: &keptEdit{MID: ref.MID.String(), Revision: r}}
+	if m, err := c.home.Message(ctx, c.me, ref); err == nil && m.Kept != 0 {
+		k.Edit.Base = m.Kept
+	}
+	id, err := c.keepDraft(ctx, 0, k, "being sent")
+	if err != nil {
+		return nil, err
+	}
+	sent, err := c.sendKept(ctx, id, k, false)
+	if len(sent) == 0 {
+		return nil, err
+	}
+	return sent[0], err
+}
+
+// keptEdit is an edit as it is in a draft.
+type keptEdit struct {
+	MID string
+	// Base is the version that the person wrote over, 0 where none was known: the
+	// words of another one are not replaced before the person has heard of it.
+	Base uint64
+	// Tried are the ids of versions that were handed to the server: where its
+	// answer was lost, one of them may stand.
+	Tried    []string `json:",omitempty"`
+	Revision Revision
+}
+
+// hopeless reports whether a message cannot be edited another time either.
+func hopeless(err error) bool {
+	for _, code := range []message.Code{message.NotFound, message.Denied, message.Contract, message.Recalled, message.Expired} {
+		if errors.Is(err, code) {
+			return true
+		}
+	}
+	return false
+}
+
+// describeEdit fills in what a person wants to know of a kept edit.
+func (c *Client) describeEdit(ctx context.Context, s *SavedDraft, e *keptEdit) (err error) {
+	s.EditOf.From = c.me
+	if s.EditOf.MID, err = message.ParseMID(e.MID); err != nil {
+		return fmt.Errorf("client: draft %d is damaged: %w", s.ID, err)
+	}
+	s.Plain, s.Attach = e.Revision.Plain, e.Revision.Attach
+	if i, err := c.kept(ctx, s.EditOf); err == nil {
+		s.Subject, s.Public, s.Name = i.Subject, i.Head.Audience == message.Public, i.Head.Name
+		for _, to := range i.Head.To {
+			s.To = append(s.To, to.String())
+		}
+		if i.Content != nil {
+			s.Body, _ = i.Content.Body()
+		}
+	}
+	if e.Revision.Subject != nil {
+		s.Subject = oneLine(*e.Revision.Subject)
+	}
+	if e.Revision.Body != nil {
+		s.Body = *e.Revision.Body
+	}
+	return nil
+}
+
+// sendEdit makes the version of a kept edit. A conflict moves the edit's base
+// on: whoever sends the draft again has been told which version it replaces.
+func (c *Client) sendEdit(ctx context.Context, id int64, k *keptDraft) ([]*Sent, error) {
+	e := k.Edit
+	mid, err := message.ParseMID(e.MID)
+	if err != nil {
+		return nil, err
+	}
+	ref := message.Ref{From: c.me, MID: mid}
+	sent, err := c.cameThrough(ctx, ref, e)
+	if sent == nil && err == nil {
+		sent, err = c.revision(ctx, ref, e, func(h *message.Head) error {
+			e.Tried = append(e.Tried, h.ID.String())
+			_, err := c.keepDraft(ctx, id, k, "being sent")
+			return err
+		})
+	}
+	if conflict, ok := errors.AsType[*ConflictError](err); ok {
+		e.Base = max(e.Base, conflict.Stands)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return []*Sent{sent}, nil
+}
+
+// cameThrough finds the version of an earlier try of which only the answer was
+// lost; nil where there is none.
+func (c *Client) cameThrough(ctx context.Context, ref message.Ref, e *keptEdit) (*Sent, error) {
+	if len(e.Tried) == 0 {
+		return nil, nil
+	}
+	heads, err := c.standingHeads(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range heads {
+		if slices.Contains(e.Tried, h.ID.String()) {
+			return &Sent{Head: h}, c.refresh(ctx, ref)
+		}
+	}
+	return nil, nil
+}
+
+// revision makes the next version and submits it; note is told before.
+func (c *Client) revision(ctx context.Context, ref message.Ref, e *keptEdit, note func(*message.Head) error) (*Sent, error) {
 	i, err := c.editable(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
-	content := revise(i.Content, r)
+	if here := i.Head.Version; e.Base != 0 && e.Base != here {
+		return nil, &ConflictError{Ref: ref, Mine: min(e.Base, here) + 1, Stands: max(e.Base, here), Err: message.Conflict}
+	}
+	content := revise(i.Content, e.Revision)
 	blobs := i.blobs
 	more, err := c.outsource(ctx, content)
 	if err != nil {
 		return nil, err
 	}
 	blobs = append(blobs, more...)
-	for _, f := range r.Attach {
+	for _, f := range e.Revision.Attach {
 		a, blob, err := c.attachFile(ctx, f)
 		if err != nil {
 			return nil, err
@@ -78,14 +204,7 @@ func (c *Client) Edit(ctx context.Context, ref message.Ref, r Revision) (*Sent, 
 	if d.Readers, err = c.readers(ctx, i.Head.To); err != nil {
 		return nil, err
 	}
-	sent, err := c.submit(ctx, d, outgoing{content: content, blobs: used(content, blobs)})
-	if err != nil {
-		return nil, err
-	}
-	for _, f := range r.Attach {
-		err = errors.Join(err, c.forgetUpload(ctx, f))
-	}
-	return sent, err
+	return c.submit(ctx, d, outgoing{content: content, blobs: used(content, blobs), note: note})
 }
 
 // editable is a message of one's own that may get another version, with the
@@ -141,14 +260,23 @@ func revise(was *message.Content, r Revision) *message.Content {
 	return c
 }
 
+// owns refuses a message of somebody else. Errors: ErrNoIdentity, ErrNoAccount,
+// message.Denied.
+func (c *Client) owns(ctx context.Context, ref message.Ref) error {
+	if _, err := c.Account(ctx); err != nil {
+		return err
+	}
+	if ref.From != c.me {
+		return fmt.Errorf("client: %s is not yours: %w", ref, message.Denied)
+	}
+	return nil
+}
+
 // ownMessage is one's own message as it is in the home, or as the own server
 // has it where it is not.
 func (c *Client) ownMessage(ctx context.Context, ref message.Ref) (*Item, error) {
-	if _, err := c.Account(ctx); err != nil {
+	if err := c.owns(ctx, ref); err != nil {
 		return nil, err
-	}
-	if ref.From != c.me {
-		return nil, fmt.Errorf("client: %s is not yours: %w", ref, message.Denied)
 	}
 	i, err := c.kept(ctx, ref)
 	if absent(err) {

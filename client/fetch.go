@@ -221,7 +221,11 @@ func (c *Client) openLetter(h *message.Head, w *wirev1.Pulled) (*message.Letter,
 	if c.c.Keyring == nil {
 		return nil, ErrNoIdentity
 	}
-	return c.c.Keyring.Open(h, w.GetSlot(), w.GetPayload())
+	letter, err := c.c.Keyring.Open(h, w.GetSlot(), w.GetPayload())
+	if absent(err) {
+		return nil, fmt.Errorf("%w: %w", ErrNoKey, err)
+	}
+	return letter, err
 }
 
 // blobsOf checks that the blobs listed beside a head are those of the content.

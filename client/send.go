@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -55,12 +56,29 @@ func (c *Client) Send(ctx context.Context, d Draft) ([]*Sent, error) {
 	if _, err := message.MarshalContent(content); err != nil {
 		return nil, err
 	}
+	if d.Attach, err = absolute(d.Attach); err != nil {
+		return nil, err
+	}
 	k := &keptDraft{Draft: d}
 	id, err := c.keepDraft(ctx, 0, k, "being sent")
 	if err != nil {
 		return nil, err
 	}
 	return c.sendKept(ctx, id, k, false)
+}
+
+// absolute are files by absolute paths: a draft is perhaps sent from another
+// directory.
+func absolute(files []File) ([]File, error) {
+	out := slices.Clone(files)
+	for n := range out {
+		path, err := filepath.Abs(out[n].Path)
+		if err != nil {
+			return nil, fmt.Errorf("client: attach: %w", err)
+		}
+		out[n].Path = path
+	}
+	return out, nil
 }
 
 // checkTexts refuses what cannot be a recipient before anything is kept.
@@ -78,7 +96,7 @@ func (c *Client) sendKept(ctx context.Context, id int64, k *keptDraft, again boo
 	sent, err := c.sendParts(ctx, id, k, again)
 	if err == nil {
 		err = c.home.RemoveDraft(ctx, c.me, id)
-		for _, f := range k.Draft.Attach {
+		for _, f := range k.files() {
 			err = errors.Join(err, c.forgetUpload(ctx, f))
 		}
 		return sent, err
@@ -95,6 +113,9 @@ func (c *Client) sendKept(ctx context.Context, id int64, k *keptDraft, again boo
 }
 
 func (c *Client) sendParts(ctx context.Context, id int64, k *keptDraft, again bool) ([]*Sent, error) {
+	if k.Edit != nil {
+		return c.sendEdit(ctx, id, k)
+	}
 	if len(k.Parts) == 0 {
 		if err := c.plan(ctx, k); err != nil {
 			return nil, err
@@ -245,6 +266,8 @@ type outgoing struct {
 	blobs   []store.BlobRef
 	// again: it may have been submitted before.
 	again bool
+	// note, where not nil, writes down what is about to be submitted.
+	note func(*message.Head) error
 }
 
 // sendPart seals and submits one message of a draft.
@@ -280,6 +303,15 @@ func (c *Client) sendPart(ctx context.Context, k *keptDraft, p *part, o outgoing
 // standing is the newest version of one's own message as the own server has it;
 // nil for none.
 func (c *Client) standing(ctx context.Context, ref message.Ref) (*message.Head, error) {
+	heads, err := c.standingHeads(ctx, ref)
+	if err != nil || len(heads) == 0 {
+		return nil, err
+	}
+	return heads[len(heads)-1], nil
+}
+
+// standingHeads are all versions of one's own message that the own server has.
+func (c *Client) standingHeads(ctx context.Context, ref message.Ref) ([]*message.Head, error) {
 	var resp *wirev1.StatusResponse
 	err := c.ask(ctx, func(p *rpc.Peer) (err error) {
 		resp, err = p.Mailbox().Status(ctx, &wirev1.StatusRequest{Mid: ref.MID.Bytes()})
@@ -291,11 +323,7 @@ func (c *Client) standing(ctx context.Context, ref message.Ref) (*message.Head, 
 	if err != nil {
 		return nil, err
 	}
-	heads, err := c.history(ctx, pulling{ref: ref}, resp.GetHeads())
-	if err != nil || len(heads) == 0 {
-		return nil, err
-	}
-	return heads[len(heads)-1], nil
+	return c.history(ctx, pulling{ref: ref}, resp.GetHeads())
 }
 
 // submit seals a version, hands it to the own server, verifies its receipt and
@@ -304,6 +332,11 @@ func (c *Client) submit(ctx context.Context, d message.Draft, o outgoing) (*Sent
 	sealed, err := message.Seal(d, c.c.Keyring.Signer, c.c.Rand)
 	if err != nil {
 		return nil, err
+	}
+	if o.note != nil {
+		if err := o.note(sealed.Head); err != nil {
+			return nil, err
+		}
 	}
 	w := &wirev1.Submission{Head: sealed.Head.Signed, Slots: sealed.Slots, Payload: sealed.Payload}
 	for _, b := range o.blobs {
