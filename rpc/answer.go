@@ -59,7 +59,7 @@ type answerer struct{ log *slog.Logger }
 // WrapUnary is for calls with one request and one answer.
 func (a *answerer) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, req connect.AnyRequest) (res connect.AnyResponse, err error) {
-		timed, cancel := context.WithTimeout(ctx, callDeadline)
+		timed, cancel := bounded(ctx, callDeadline)
 		defer cancel()
 		defer func() {
 			if thrown := recover(); thrown != nil {
@@ -69,6 +69,15 @@ func (a *answerer) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 		}()
 		return next(timed, req)
 	}
+}
+
+// bounded bounds ctx, unless the other end of the call, or whoever makes it, has
+// set an earlier deadline: most have, and a second timer would only cost.
+func bounded(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, d)
 }
 
 // WrapStreamingClient is not for handlers.

@@ -80,10 +80,13 @@ type asker struct{ peer *Peer }
 // WrapUnary is for calls with one request and one answer.
 func (a *asker) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
-		timed, cancel := context.WithTimeout(ctx, a.peer.client.config.Timeout)
+		timed, cancel := bounded(ctx, a.peer.client.config.Timeout)
 		defer cancel()
-		what := req.Spec().Procedure + " at " + a.peer.Address().Short()
 		res, err := a.once(timed, req, next)
+		if err == nil {
+			return res, nil
+		}
+		what := req.Spec().Procedure + " at " + a.peer.Address().Short()
 		err = explain(timed, what, err)
 		if a.peer.corrected(err) {
 			res, err = a.once(timed, req, next)

@@ -5,10 +5,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -55,24 +57,41 @@ type link struct {
 	// at a time on an HTTP/1.1 connection: the frames and windows of HTTP/2 cost
 	// more than half of the rate of long bodies.
 	calls, bodies *http.Transport
-	downUntil     atomic.Int64 // unix nanoseconds
+	// lane carries a call that is alone, on one HTTP/1.1 connection: whoever makes
+	// one call after the other needs no frames, and both ends do it for two thirds
+	// of the work. What comes meanwhile goes to calls.
+	lane    *http.Transport
+	engaged atomic.Bool // somebody is on the lane
+	// streams are open on calls, or were until streamed (unix nanoseconds): where
+	// a connection is up anyway, no second one is made.
+	streams  atomic.Int32
+	streamed atomic.Int64
+
+	downUntil atomic.Int64 // unix nanoseconds
 }
 
 // newLink makes the link to a host. It connects when it is first used.
 func (c *Client) newLink(origin string, proof *tls.Config) *link {
-	l := &link{origin: origin, calls: c.transport(proof), bodies: c.transport(proof.Clone())}
-	l.bodies.ForceAttemptHTTP2, l.bodies.HTTP2, l.bodies.Protocols = false, nil, new(http.Protocols)
-	l.bodies.Protocols.SetHTTP1(true)
-	l.bodies.MaxConnsPerHost = maxBodies
-	dial := l.bodies.DialContext
-	l.bodies.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+	l := &link{origin: origin, calls: c.transport(proof), bodies: c.plain(proof.Clone()), lane: c.plain(proof.Clone())}
+	l.bodies.MaxConnsPerHost, l.lane.MaxConnsPerHost = maxBodies, 1
+	l.lane.ResponseHeaderTimeout = 0 // every call has a deadline
+	return l
+}
+
+// plain is a transport that speaks HTTP/1.1 only.
+func (c *Client) plain(proof *tls.Config) *http.Transport {
+	t := c.transport(proof)
+	t.ForceAttemptHTTP2, t.HTTP2, t.Protocols = false, nil, new(http.Protocols)
+	t.Protocols.SetHTTP1(true)
+	dial := t.DialContext
+	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}
 		return stalling{conn}, nil
 	}
-	return l
+	return t
 }
 
 // stalling is a connection on which the peer may refuse to take a byte for
@@ -91,6 +110,7 @@ func (s stalling) Write(b []byte) (int, error) {
 func (l *link) close() {
 	l.calls.CloseIdleConnections()
 	l.bodies.CloseIdleConnections()
+	l.lane.CloseIdleConnections()
 }
 
 // linkTo returns the link for key, from those that are kept.
@@ -108,7 +128,7 @@ func (c *Client) linkTo(key linkKey) *link {
 // proof is the TLS configuration for a host: its pin and nothing else, or where
 // it has none the roots.
 func (c *Client) proof(pin [32]byte) *tls.Config {
-	config := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: c.config.Roots}
+	config := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: c.config.Roots, DynamicRecordSizingDisabled: true}
 	if pin != [32]byte{} {
 		config.InsecureSkipVerify = true // VerifyConnection takes its place
 		config.VerifyConnection = func(s tls.ConnectionState) error {
@@ -157,6 +177,50 @@ func (l *link) send(by *http.Transport, req *http.Request) (*http.Response, erro
 		l.downUntil.Store(time.Now().Add(unreachable).UnixNano())
 	}
 	return res, err
+}
+
+// call makes the exchange of a call: on the lane, or with others on calls.
+func (l *link) call(req *http.Request) (*http.Response, error) {
+	switch {
+	case isStream(req):
+		l.streams.Add(1)
+		return held(func() {
+			l.streamed.Store(time.Now().UnixNano())
+			l.streams.Add(-1)
+		})(l.send(l.calls, req))
+	case l.streams.Load() == 0 && time.Now().UnixNano()-l.streamed.Load() > int64(linkIdle) && l.engaged.CompareAndSwap(false, true):
+		// No values: nothing is sent, but a transport may then repeat the request
+		// when it finds that the connection was closed while it lay idle. Writes are
+		// idempotent by id, whatever the method says.
+		req.Header["Idempotency-Key"] = nil
+		return held(func() { l.engaged.Store(false) })(l.send(l.lane, req))
+	}
+	return l.send(l.calls, req)
+}
+
+// held calls release once the exchange is over: at once where there is none,
+// else when its body is closed.
+func held(release func()) func(*http.Response, error) (*http.Response, error) {
+	return func(res *http.Response, err error) (*http.Response, error) {
+		if err != nil {
+			release()
+			return nil, err
+		}
+		res.Body = &heldAnswer{ReadCloser: res.Body, release: sync.OnceFunc(release)}
+		return res, nil
+	}
+}
+
+// heldAnswer is the body of an answer for which something is held.
+type heldAnswer struct {
+	io.ReadCloser
+	release func()
+}
+
+// Close closes the body and releases.
+func (h *heldAnswer) Close() error {
+	defer h.release()
+	return h.ReadCloser.Close()
 }
 
 // up reports whether the host was not found unreachable just now.

@@ -95,7 +95,7 @@ func (p *Peer) exchangePlain(req *http.Request) (*http.Response, error) {
 	if header != "" {
 		req.Header.Set("Authorization", header)
 	}
-	res, err := p.send(req, func(l *link) *http.Transport { return l.bodies })
+	res, err := p.send(req, func(l *link, req *http.Request) (*http.Response, error) { return l.send(l.bodies, req) })
 	if err != nil {
 		cancel(nil)
 		return nil, err
@@ -111,13 +111,13 @@ func (p *Peer) exchangePlain(req *http.Request) (*http.Response, error) {
 
 // call makes the exchange of a call.
 func (p *Peer) call(req *http.Request) (*http.Response, error) {
-	return p.send(req, func(l *link) *http.Transport { return l.calls })
+	return p.send(req, (*link).call)
 }
 
 // send brings a request to the first host of the route that can be reached.
 // Another host is tried only while the request can be sent again from its
 // beginning; repeating it is harmless, because writes are idempotent by id.
-func (p *Peer) send(req *http.Request, by func(*link) *http.Transport) (*http.Response, error) {
+func (p *Peer) send(req *http.Request, by func(*link, *http.Request) (*http.Response, error)) (*http.Response, error) {
 	links := p.links()
 	body := &heldBody{body: req.Body}
 	if req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
@@ -134,7 +134,7 @@ func (p *Peer) send(req *http.Request, by func(*link) *http.Transport) (*http.Re
 			req = req.Clone(req.Context())
 			req.Body = again
 		}
-		res, err := l.send(by(l), req)
+		res, err := by(l, req)
 		if err == nil {
 			body.release()
 			return res, nil
@@ -154,11 +154,14 @@ func (p *Peer) send(req *http.Request, by func(*link) *http.Transport) (*http.Re
 // links are the hosts in the order to try: the route's, but those last that were
 // unreachable just now.
 func (p *Peer) links() []*link {
-	now := time.Now()
 	links := make([]*link, len(p.hosts))
 	for i, key := range p.hosts {
 		links[i] = p.client.linkTo(key)
 	}
+	if len(links) == 1 {
+		return links
+	}
+	now := time.Now()
 	slices.SortStableFunc(links, func(a, b *link) int {
 		switch up := a.up(now); {
 		case up == b.up(now):
