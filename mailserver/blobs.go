@@ -245,6 +245,13 @@ func (s *Server) downloadOwn(w http.ResponseWriter, r *http.Request, id message.
 	return s.proxyBlob(w, r, id, ref, acc.Address)
 }
 
+// serving is one version handed to one reader.
+type serving struct {
+	ref     message.Ref
+	reader  message.Address
+	version uint64
+}
+
 // serveKept hands out a blob of a message that was submitted here, to whoever
 // may pull that message. The first handing-out is marked like that of a payload.
 func (s *Server) serveKept(w http.ResponseWriter, r *http.Request, id message.ID, ref message.Ref, reader message.Address) error {
@@ -258,9 +265,10 @@ func (s *Server) serveKept(w http.ResponseWriter, r *http.Request, id message.ID
 	newest := versions[len(versions)-1].Number
 	what := serving{ref, reader, newest}
 	if _, had := s.served.GetIfPresent(what); !d.public && !had && r.Method == http.MethodGet {
-		if _, err := s.c.Store.Outgoing.Serve(r.Context(), ref, reader, newest-1, time.Now()); err != nil {
+		if _, err := store.ServeOne(r.Context(), s.c.Store.Outgoing, ref, reader, newest-1, time.Now()); err != nil {
 			return err
 		}
+		s.served.Set(what, true)
 	}
 	return s.sendBlob(w, r, id, ref)
 }

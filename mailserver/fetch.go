@@ -117,15 +117,18 @@ func (s *Server) taken(ctx context.Context, owner message.Address, all []*want, 
 // fetchOwn reads the caller's own messages from its own store. An author takes
 // no mark.
 func (s *Server) fetchOwn(ctx context.Context, wants []*want) {
+	q := store.ServeQuery{Now: time.Now()}
 	for _, w := range wants {
-		versions, err := s.c.Store.Outgoing.Serve(ctx, w.ref, message.Address{}, 0, time.Now())
-		if err != nil {
-			w.err = err
+		q.Items = append(q.Items, store.ServeItem{Ref: w.ref})
+	}
+	for n, got := range s.c.Store.Outgoing.Serve(ctx, q) {
+		w, versions := wants[n], got.Versions
+		if w.err = got.Err; w.err != nil {
 			continue
 		}
 		p := pulledOf(versions, w.ref.From)
 		newest := versions[len(versions)-1]
-		if d, err := describe(newest.Head); err != nil || d.expired(time.Now()) {
+		if d, err := describe(newest.Head); err != nil || d.expired(q.Now) {
 			w.err = errors.Join(err, fmt.Errorf("mailserver: fetch: %w", message.Expired))
 			continue
 		}

@@ -14,13 +14,6 @@ import (
 	wirev1 "airdispatch/wire/airdispatch/v1"
 )
 
-// serving is one version handed to one reader.
-type serving struct {
-	ref     message.Ref
-	reader  message.Address
-	version uint64
-}
-
 // Pull hands out messages that were submitted here: public ones to anybody,
 // private ones to their recipients and to the servers in the recipients'
 // routes. What is absent and what is not for the caller answer alike.
@@ -32,25 +25,7 @@ func (s *Server) Pull(ctx context.Context, req *wirev1.PullRequest) (*wirev1.Pul
 	if err != nil {
 		return nil, err
 	}
-	answers := s.serveAll(ctx, req.GetItems(), reader)
-	resp := &wirev1.PullResponse{}
-	var reports []store.Report
-	for _, p := range answers {
-		if p.err != nil {
-			resp.Results = append(resp.Results, &wirev1.Pulled{Refusal: s.refusal("pull", p.err)})
-			continue
-		}
-		resp.Results = append(resp.Results, p.wire)
-		if p.report != nil {
-			reports = append(reports, *p.report)
-		}
-	}
-	if len(reports) > 0 {
-		if err := s.c.Store.Deliveries.Report(ctx, reports); err != nil {
-			s.c.Log.Error("pull: report", "err", err)
-		}
-	}
-	return resp, nil
+	return &wirev1.PullResponse{Results: s.serveAll(ctx, req.GetItems(), reader)}, nil
 }
 
 // asker is who pulls: what proves the name, and where the call comes from.
@@ -96,40 +71,66 @@ func (s *Server) pullReader(ctx context.Context, who asker, of []byte, identitie
 	return reader, nil
 }
 
-// pulledItem is one answer, and what to report once it leaves.
-type pulledItem struct {
-	wire   *wirev1.Pulled
-	report *store.Report
-	err    error
-}
-
-// due is one message that a reader may have.
-type due struct {
-	ref    message.Ref
-	after  uint64
-	newest uint64
-	about  description
-	size   int
-	err    error
-}
-
-// serveAll hands out messages: it looks first which of them the reader may have
-// and which fit into one answer, and serves all of these at the same time, so
-// that their marks share a commit. The first always fits.
-func (s *Server) serveAll(ctx context.Context, items []*wirev1.FetchItem, reader message.Address) []pulledItem {
-	left := answerBudget
-	found := make([]due, len(items))
+// serveAll hands out messages, all with one reading and one commit of their
+// marks: those that the reader may have and that fit into one answer. The first
+// always fits.
+func (s *Server) serveAll(ctx context.Context, items []*wirev1.FetchItem, reader message.Address) []*wirev1.Pulled {
+	out := make([]*wirev1.Pulled, len(items))
+	q := store.ServeQuery{Items: make([]store.ServeItem, 0, len(items)), Reader: reader, Now: time.Now()}
+	places := make([]int, 0, len(items))
 	for n, item := range items {
-		d := s.look(ctx, item, reader)
-		if d.err == nil && n > 0 && d.size > left {
-			d.err = fmt.Errorf("mailserver: pull: no room in this answer: %w", message.TooLarge)
+		ref, err := parseRef(item.GetFrom(), item.GetMid())
+		if err != nil {
+			out[n] = &wirev1.Pulled{Refusal: s.refusal("pull", err)}
+			continue
 		}
-		if d.err == nil {
-			left -= d.size
-		}
-		found[n] = d
+		q.Items, places = append(q.Items, store.ServeItem{Ref: ref, After: item.GetAfterVersion()}), append(places, n)
 	}
-	return parallel(found, func(d due) pulledItem { return s.serve(ctx, d, reader) })
+	left, sizes := answerBudget, make([]int, len(q.Items))
+	q.May = func(i int, heads []store.Version) error {
+		left += sizes[i] // asked again: what it would have taken before
+		sizes[i] = 0
+		size, err := mayPull(q.Items[i], heads, reader, q.Now)
+		if err == nil && places[i] > 0 && size > left {
+			err = fmt.Errorf("mailserver: pull: no room in this answer: %w", message.TooLarge)
+		}
+		if err == nil {
+			sizes[i] = size
+			left -= size
+		}
+		return err
+	}
+	for i, got := range s.c.Store.Outgoing.Serve(ctx, q) {
+		if got.Err != nil {
+			out[places[i]] = &wirev1.Pulled{Refusal: s.refusal("pull", got.Err)}
+			continue
+		}
+		out[places[i]] = pulledOf(got.Versions, reader)
+	}
+	return out
+}
+
+// mayPull finds out whether reader may have a message whose newest head is the
+// last, and how many bytes it will be at most. Errors: message.NotFound,
+// message.Expired.
+func mayPull(item store.ServeItem, heads []store.Version, reader message.Address, now time.Time) (int, error) {
+	d, err := describe(heads[len(heads)-1].Head)
+	if err != nil {
+		return 0, err
+	}
+	if err := d.open(item.Ref, reader); err != nil {
+		return 0, err
+	}
+	if d.expired(now) {
+		return 0, fmt.Errorf("mailserver: pull: %w", message.Expired)
+	}
+	size := d.payload + message.MaxSlot
+	for _, v := range heads {
+		if v.Number > item.After {
+			size += proto.Size(v.Head) + 8
+		}
+	}
+	return size, nil
 }
 
 // allowed is the newest version of a message, if reader may have it. Errors:
@@ -143,58 +144,16 @@ func (s *Server) allowed(ctx context.Context, ref message.Ref, reader message.Ad
 	if err != nil {
 		return nil, d, err
 	}
-	if !d.public && !d.addressed(reader) {
-		return nil, d, fmt.Errorf("mailserver: pull %s: not for the caller: %w", ref.From.Short(), message.NotFound)
-	}
-	return versions, d, nil
+	return versions, d, d.open(ref, reader)
 }
 
-// look finds out whether reader may have a message, and how many bytes it will
-// be at most.
-func (s *Server) look(ctx context.Context, item *wirev1.FetchItem, reader message.Address) due {
-	d := due{after: item.GetAfterVersion()}
-	if d.ref, d.err = parseRef(item.GetFrom(), item.GetMid()); d.err != nil {
-		return d
+// open reports whether reader may have the message. Errors: message.NotFound,
+// as for a message that is not there.
+func (d description) open(ref message.Ref, reader message.Address) error {
+	if d.public || d.addressed(reader) {
+		return nil
 	}
-	versions, about, err := s.allowed(ctx, d.ref, reader)
-	if err == nil && about.expired(time.Now()) {
-		err = fmt.Errorf("mailserver: pull: %w", message.Expired)
-	}
-	if err != nil {
-		d.err = err
-		return d
-	}
-	d.about, d.newest = about, versions[len(versions)-1].Number
-	d.size = about.payload + message.MaxSlot
-	for _, v := range versions {
-		if v.Number > d.after {
-			d.size += proto.Size(v.Head) + 8
-		}
-	}
-	return d
-}
-
-// serve hands out one message. The mark that it was handed out is committed
-// before its bytes are in anybody's hands.
-func (s *Server) serve(ctx context.Context, d due, reader message.Address) pulledItem {
-	if d.err != nil {
-		return pulledItem{err: d.err}
-	}
-	mark, now := reader, time.Now()
-	if d.about.public {
-		mark = message.Address{}
-	}
-	got, err := s.c.Store.Outgoing.Serve(ctx, d.ref, mark, d.after, now)
-	if err != nil {
-		return pulledItem{err: err}
-	}
-	out := pulledItem{wire: pulledOf(got, reader)}
-	what := serving{d.ref, reader, d.newest}
-	if _, had := s.served.GetIfPresent(what); len(got) > 0 && !d.about.public && !d.about.tombstone && !had {
-		s.served.Set(what, true)
-		out.report = &store.Report{Ref: d.ref, To: reader, Version: d.newest, State: store.Served, Time: now}
-	}
-	return out
+	return fmt.Errorf("mailserver: pull %s: not for the caller: %w", ref.From.Short(), message.NotFound)
 }
 
 // pulledOf is what a reader gets: all heads, and of the newest version the

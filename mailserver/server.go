@@ -61,7 +61,7 @@ type Server struct {
 	// friends remembers whom an owner has written to, so that accepting them is
 	// not written down with every message.
 	friends *otter.Cache[[2]message.Address, bool]
-	// served remembers what was reported as served.
+	// served remembers which messages' blobs were marked as handed out.
 	served *otter.Cache[serving, bool]
 	// prefetch and publish wake the goroutines of Run.
 	prefetch, publish chan struct{}

@@ -59,18 +59,49 @@ type Outgoing interface {
 	// Versions is all versions of a message without slots and payloads, oldest
 	// first. Errors: message.NotFound.
 	Versions(ctx context.Context, ref message.Ref) ([]Version, error)
-	// Serve commits a mark that reader was handed the newest version, then
-	// returns all versions after a number, the newest with its payload, blobs
-	// and slots (the caller picks the reader's). A reader of zero takes no mark:
-	// public messages, and authors themselves. Nothing newer than after gives an
-	// empty list. Errors: message.NotFound.
-	Serve(ctx context.Context, ref message.Ref, reader message.Address, after uint64, now time.Time) ([]Version, error)
+	// Serve hands messages to one reader: of each, all versions after a number,
+	// the newest with its payload, blobs and slots (the caller picks the
+	// reader's). Before a private message leaves, a mark that the reader was
+	// handed its newest version is committed, one commit for all, and the
+	// reader's delivery moves on to Served. A reader of zero takes no mark:
+	// nobody, and authors themselves. Nothing newer than After gives an empty
+	// list. Results in order. Errors of one: message.NotFound, what May says.
+	Serve(ctx context.Context, q ServeQuery) []Serving
 	// List is messages of an author that changed after seq, in that order, all
 	// versions each.
 	List(ctx context.Context, q ListQuery) (items []ListItem, more bool, err error)
 	// Expire erases slots, payloads and blob references of ephemeral messages
 	// that are over, at most limit, and tells how many there were.
 	Expire(ctx context.Context, now time.Time, limit int) (int, error)
+}
+
+// ServeQuery asks for messages in the name of one reader.
+type ServeQuery struct {
+	Items  []ServeItem
+	Reader message.Address
+	Now    time.Time
+	// May, where not nil, decides before anything is marked whether an item may
+	// leave, by its heads after After and, always the last of them, the newest.
+	// It may be asked again about an item that changed meanwhile.
+	May func(item int, heads []Version) error
+}
+
+// ServeItem is one message that is asked for.
+type ServeItem struct {
+	Ref   message.Ref
+	After uint64
+}
+
+// Serving is what a reader gets of one message.
+type Serving struct {
+	Versions []Version
+	Err      error
+}
+
+// ServeOne serves a single message.
+func ServeOne(ctx context.Context, o Outgoing, ref message.Ref, reader message.Address, after uint64, now time.Time) ([]Version, error) {
+	s := o.Serve(ctx, ServeQuery{Items: []ServeItem{{ref, after}}, Reader: reader, Now: now})[0]
+	return s.Versions, s.Err
 }
 
 // SubmitResult is what became of one submission.

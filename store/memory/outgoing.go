@@ -175,31 +175,46 @@ func (m *tables) Versions(ctx context.Context, ref message.Ref) (out []store.Ver
 	return out, err
 }
 
-// Serve marks the newest version as fetched and hands it out.
-func (m *tables) Serve(ctx context.Context, ref message.Ref, reader message.Address, after uint64, now time.Time) (out []store.Version, err error) {
-	err = m.with(ctx, func() error {
-		l, ok := m.messages[ref]
-		if !ok {
-			return message.NotFound
+// Serve marks newest versions as fetched and hands them out.
+func (m *tables) Serve(ctx context.Context, q store.ServeQuery) []store.Serving {
+	out := make([]store.Serving, len(q.Items))
+	for i := range q.Items {
+		out[i].Err = m.with(ctx, func() (err error) {
+			out[i].Versions, err = m.serve(q, i)
+			return err
+		})
+	}
+	return out
+}
+
+// serve serves one item.
+func (m *tables) serve(q store.ServeQuery, item int) (out []store.Version, err error) {
+	ref, after := q.Items[item].Ref, q.Items[item].After
+	l, ok := m.messages[ref]
+	if !ok {
+		return nil, message.NotFound
+	}
+	v := l.newest()
+	for _, v := range l.versions[min(after, v.Number-1):] {
+		out = append(out, bare(v.Version))
+	}
+	if q.May != nil {
+		if err := q.May(item, out); err != nil {
+			return nil, err
 		}
-		for _, v := range l.versions {
-			if v.Number > after {
-				out = append(out, bare(v.Version))
-			}
-		}
-		if len(out) == 0 {
-			return nil
-		}
-		last, v := &out[len(out)-1], l.newest()
-		last.Slots, last.Payload, last.Blobs = slots(v.Slots), bytes.Clone(v.Payload), slices.Clone(v.Blobs)
-		f := fetch{reader, v.Number}
-		if !reader.IsZero() && !v.Tombstone && !l.fetched[f] {
-			l.fetched[f] = true
-			m.next()
-		}
-		return nil
-	})
-	return out, err
+	}
+	if v.Number <= after {
+		return nil, nil
+	}
+	last := &out[len(out)-1]
+	last.Slots, last.Payload, last.Blobs = slots(v.Slots), bytes.Clone(v.Payload), slices.Clone(v.Blobs)
+	f := fetch{q.Reader, v.Number}
+	if !q.Reader.IsZero() && !l.public && !v.Tombstone && !l.fetched[f] {
+		l.fetched[f] = true
+		m.next()
+		m.report(store.Report{Ref: ref, To: q.Reader, Version: v.Number, State: store.Served, Time: q.Now})
+	}
+	return out, nil
 }
 
 // List reads a page of an author's messages.

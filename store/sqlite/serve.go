@@ -3,74 +3,63 @@ package sqlite
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"fmt"
 	"slices"
 	"time"
 
 	"airdispatch/message"
 	"airdispatch/store"
-	wirev1 "airdispatch/wire/airdispatch/v1"
 )
 
 // message numbers and keys of a ref, for the WHERE of queries with the
 // author's address as ?1 and the mid as ?2.
 const ofRef = "author = (SELECT id FROM addresses WHERE address = ?1) AND mid = ?2"
 
-// serveTries is how often Serve reads again when the message changed between
-// reading and marking.
-const serveTries = 100
+// versionColumns are what readVersion reads.
+const (
+	versionColumns = "v.id, v.head_id, v.tombstone, v.at, v.head"
+	versionCells   = 5
+)
 
-// versionRow is what a query about versions gives.
-type versionRow struct {
-	version     store.Version
-	id, at      int64
-	head, parts sql.RawBytes
-	payload     []byte
-}
-
-// into are the places to scan to, in the order of versionColumns.
-func (r *versionRow) into() []any {
-	return []any{&r.id, fixed(r.version.ID[:]), &r.version.Tombstone, &r.at, &r.head}
-}
-
-const versionColumns = "v.id, v.head_id, v.tombstone, v.at, v.head"
-
-// value is the version that the row holds.
-func (r *versionRow) value() (store.Version, error) {
-	v := r.version
-	v.Number, v.At = uint64(r.id&(1<<versionBits-1)), moment(r.at)
-	var err error
-	if v.Head, err = unpackSigned(r.head); err != nil {
+// readVersion is the version in a row that begins with versionColumns; parts and
+// payload may come behind.
+func readVersion(row []cell) (store.Version, error) {
+	v := store.Version{Number: uint64(row[0].n & (1<<versionBits - 1)), Tombstone: row[2].n != 0, At: moment(row[3].n)}
+	if err := fixed(v.ID[:]).Scan(row[1].b); err != nil {
 		return v, err
 	}
-	if len(r.parts) > 0 {
-		var parts wirev1.Submission
-		if err := unpack(r.parts, &parts); err != nil {
+	head := row[4]
+	if len(row) == versionCells {
+		own(&head)
+	} else {
+		parts, payload := row[5], row[6]
+		own(&head, &parts, &payload)
+		if err := shareParts(parts.b, &v); err != nil {
 			return v, err
 		}
-		v.Slots = parts.GetSlots()
-		if v.Blobs, err = fromWireBlobs(parts.GetBlobs()); err != nil {
-			return v, err
+		if len(payload.b) > 0 {
+			v.Payload = payload.b
 		}
 	}
-	if len(r.payload) > 0 {
-		v.Payload = r.payload
-	}
-	return v, nil
+	var err error
+	v.Head, err = shareSigned(head.b)
+	return v, err
+}
+
+// insertVersion keeps versions in order, which they are already, as a rule: to
+// sort here and not there keeps payloads out of the database's sorter.
+func insertVersion(l []store.Version, v store.Version) []store.Version {
+	at, _ := slices.BinarySearchFunc(l, v.Number, func(v store.Version, n uint64) int { return cmp.Compare(v.Number, n) })
+	return slices.Insert(l, at, v)
 }
 
 // Versions reads all versions without their bodies.
 func (d tables) Versions(ctx context.Context, ref message.Ref) ([]store.Version, error) {
 	var out []store.Version
-	err := d.list(ctx, "SELECT "+versionColumns+` FROM messages m CROSS JOIN versions v
-		WHERE m.`+ofRef+" AND v.id BETWEEN m.id << 10 AND (m.id << 10) + 1023 ORDER BY v.id", []any{ref.From[:], ref.MID[:]},
-		func(r *sql.Rows) error {
-			var row versionRow
-			if err := r.Scan(row.into()...); err != nil {
-				return err
-			}
-			v, err := row.value()
+	err := d.cells(ctx, "SELECT "+versionColumns+` FROM messages m CROSS JOIN versions v
+		WHERE m.`+ofRef+" AND v.id BETWEEN m.id << 10 AND (m.id << 10) + 1023 ORDER BY v.id", []any{ref.From[:], ref.MID[:]}, versionCells,
+		func(row []cell) error {
+			v, err := readVersion(row)
 			out = append(out, v)
 			return err
 		})
@@ -78,101 +67,6 @@ func (d tables) Versions(ctx context.Context, ref message.Ref) ([]store.Version,
 		err = message.NotFound
 	}
 	return out, wrap("versions", err)
-}
-
-// served is what one read of Serve gave.
-type served struct {
-	versions []store.Version
-	id       int64
-	newest   uint64
-	// mark is needed before the versions may leave.
-	mark bool
-}
-
-// Serve reads the newest version and those before it, and marks that the
-// reader has it before it hands it out.
-func (d tables) Serve(ctx context.Context, ref message.Ref, reader message.Address, after uint64, now time.Time) ([]store.Version, error) {
-	for range serveTries {
-		s, err := d.serve(ctx, ref, reader, after)
-		if err != nil {
-			return nil, wrap("serve", err)
-		}
-		if !s.mark {
-			return s.versions, nil
-		}
-		var marked bool
-		err = wrap("serve", d.w.do(ctx, step{plain: true, run: func(t *tx) (err error) {
-			marked, err = t.markFetched(s, reader, now)
-			return err
-		}})[0])
-		if err != nil {
-			return nil, err
-		}
-		if marked {
-			return s.versions, nil
-		}
-	}
-	return nil, wrap("serve", message.Unavailable)
-}
-
-// serve reads, on one snapshot.
-func (d tables) serve(ctx context.Context, ref message.Ref, reader message.Address, after uint64) (served, error) {
-	var s served
-	var fetched bool
-	found := false
-	err := d.list(ctx, "SELECT m.id, m.newest, EXISTS (SELECT 1 FROM fetches f WHERE f.message = m.id AND f.version = m.newest AND f.reader = "+
-		"(SELECT id FROM addresses WHERE address = ?4)), "+versionColumns+`,
-		CASE WHEN v.id = (m.id << 10) + m.newest THEN v.parts END, CASE WHEN v.id = (m.id << 10) + m.newest THEN v.payload END
-		FROM messages m LEFT JOIN versions v ON v.id BETWEEN (m.id << 10) + ?3 + 1 AND (m.id << 10) + 1023
-		WHERE m.`+ofRef+" ORDER BY v.id", []any{ref.From[:], ref.MID[:], min(after, message.MaxVersions), reader[:]},
-		func(r *sql.Rows) error {
-			found = true
-			var row versionRow
-			var id *int64
-			var headID, head sql.RawBytes
-			var tombstone *bool
-			var at *int64
-			if err := r.Scan(&s.id, &s.newest, &fetched, &id, &headID, &tombstone, &at, &head, &row.parts, &row.payload); err != nil {
-				return err
-			}
-			if id == nil {
-				return nil
-			}
-			row.id, row.at, row.head, row.version.Tombstone = *id, *at, head, *tombstone
-			copy(row.version.ID[:], headID)
-			v, err := row.value()
-			s.versions = append(s.versions, v)
-			return err
-		})
-	if err == nil && !found {
-		err = message.NotFound
-	}
-	if n := len(s.versions); n > 0 {
-		s.mark = !reader.IsZero() && !fetched && !s.versions[n-1].Tombstone
-	}
-	return s, err
-}
-
-// markFetched notes that reader has the version that was read, unless the
-// message has changed since; then it reports false.
-func (t *tx) markFetched(s served, reader message.Address, now time.Time) (bool, error) {
-	var newest uint64
-	ok, err := t.row("SELECT newest FROM messages WHERE id = ?1", []any{s.id}, &newest)
-	if err != nil {
-		return false, err
-	}
-	if !ok || newest != s.newest {
-		return false, nil
-	}
-	n, err := t.number(reader)
-	if err != nil {
-		return false, err
-	}
-	if _, err := t.change("INSERT OR IGNORE INTO fetches (message, reader, version, at) VALUES (?1, ?2, ?3, ?4)", s.id, n, newest, millis(now)); err != nil {
-		return false, err
-	}
-	t.next()
-	return true, nil
 }
 
 // listQuery is List's query for q: the page of messages first, then their
@@ -200,14 +94,12 @@ func listQuery(q store.ListQuery) (string, []any) {
 func (d tables) List(ctx context.Context, q store.ListQuery) ([]store.ListItem, bool, error) {
 	var items []store.ListItem
 	query, args := listQuery(q)
-	err := d.list(ctx, query, args, func(r *sql.Rows) error {
-		var row versionRow
-		var seq uint64
-		ref := message.Ref{From: q.From}
-		if err := r.Scan(append([]any{&seq, fixed(ref.MID[:])}, append(row.into(), &row.parts, &row.payload)...)...); err != nil {
+	err := d.cells(ctx, query, args, 2+versionCells+2, func(row []cell) error {
+		seq, ref := uint64(row[0].n), message.Ref{From: q.From}
+		if err := fixed(ref.MID[:]).Scan(row[1].b); err != nil {
 			return err
 		}
-		v, err := row.value()
+		v, err := readVersion(row[2:])
 		if n := len(items); n == 0 || items[n-1].Seq != seq {
 			items = append(items, store.ListItem{Seq: seq, Ref: ref})
 		}
@@ -215,10 +107,7 @@ func (d tables) List(ctx context.Context, q store.ListQuery) ([]store.ListItem, 
 		if q.To != (message.Address{}) && !q.Public {
 			v.Blobs = nil
 		}
-		// In order already, as a rule: to sort here and not there keeps payloads
-		// out of the database's sorter.
-		at, _ := slices.BinarySearchFunc(last.Versions, v.Number, func(v store.Version, n uint64) int { return cmp.Compare(v.Number, n) })
-		last.Versions = slices.Insert(last.Versions, at, v)
+		last.Versions = insertVersion(last.Versions, v)
 		return err
 	})
 	if err != nil {
