@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"airdispatch/message"
 	wirev1 "airdispatch/wire/airdispatch/v1"
@@ -22,25 +22,81 @@ type description struct {
 	payload   int
 }
 
-// describe reads a kept head.
+// The fields that a description is made of, by number in a Head and a Binding.
+const (
+	headBinding    = 1
+	headPayloadLen = 3
+	bindingKind    = 7
+	bindingPublic  = 8
+	bindingTo      = 9
+	bindingExpires = 12
+)
+
+// describe reads a kept head. Every message of every page comes through here, so
+// it picks out what it needs and makes nothing of the rest.
 func describe(s *wirev1.Signed) (description, error) {
 	var d description
-	var h wirev1.Head
-	var b wirev1.Binding
-	if proto.Unmarshal(s.GetBody(), &h) != nil || proto.Unmarshal(h.GetBinding(), &b) != nil {
-		return d, fmt.Errorf("mailserver: a kept head is damaged: %w", message.Internal)
-	}
-	for _, raw := range b.GetTo() {
-		a, err := message.AddressFromBytes(raw)
-		if err != nil {
-			return d, fmt.Errorf("mailserver: a kept head is damaged: %w", message.Internal)
+	var binding []byte
+	sound := eachField(s.GetBody(), func(number protowire.Number, n uint64, b []byte) bool {
+		switch {
+		case number == headBinding && b != nil:
+			binding = b
+		case number == headPayloadLen && b == nil:
+			d.payload = int(n)
 		}
-		d.to = append(d.to, a)
+		return true
+	})
+	sound = sound && eachField(binding, func(number protowire.Number, n uint64, b []byte) bool {
+		switch {
+		case number == bindingKind && b == nil:
+			d.tombstone = wirev1.Kind(n) == wirev1.Kind_KIND_TOMBSTONE
+		case number == bindingPublic && b == nil:
+			d.public = wirev1.Audience(n) == wirev1.Audience_AUDIENCE_PUBLIC
+		case number == bindingExpires && b == nil:
+			d.expires = int64(n)
+		case number == bindingTo && b != nil:
+			a, err := message.AddressFromBytes(b)
+			d.to = append(d.to, a)
+			return err == nil
+		}
+		return true
+	})
+	if !sound {
+		return description{}, fmt.Errorf("mailserver: a kept head is damaged: %w", message.Internal)
 	}
-	d.public = b.GetAudience() == wirev1.Audience_AUDIENCE_PUBLIC
-	d.tombstone = b.GetKind() == wirev1.Kind_KIND_TOMBSTONE
-	d.expires, d.payload = b.GetExpires(), int(h.GetPayloadLen())
 	return d, nil
+}
+
+// eachField calls f with the fields of a serialised message, numbers in n and
+// bytes, which are never nil, in b, until it returns false. It reports whether
+// the message is sound and f content.
+func eachField(m []byte, f func(number protowire.Number, n uint64, b []byte) bool) bool {
+	for len(m) > 0 {
+		number, kind, size := protowire.ConsumeTag(m)
+		if size < 0 {
+			return false
+		}
+		m = m[size:]
+		var n uint64
+		var b []byte
+		switch kind {
+		case protowire.VarintType:
+			n, size = protowire.ConsumeVarint(m)
+		case protowire.BytesType:
+			b, size = protowire.ConsumeBytes(m)
+		default:
+			if size = protowire.ConsumeFieldValue(number, kind, m); size < 0 {
+				return false
+			}
+			m = m[size:]
+			continue
+		}
+		if size < 0 || !f(number, n, b) {
+			return false
+		}
+		m = m[size:]
+	}
+	return true
 }
 
 // addressed reports whether a is among the recipients.

@@ -59,17 +59,24 @@ func (s *Server) Inbox(ctx context.Context, req *wirev1.InboxRequest) (*wirev1.I
 	if err != nil {
 		return nil, err
 	}
-	resp := &wirev1.InboxResponse{More: more}
+	resp := &wirev1.InboxResponse{More: more, Entries: make([]*wirev1.Entry, 0, len(entries))}
+	// Memory for all of a page at once: it leaves as one answer.
+	wires := make([]wirev1.Entry, len(entries))
 	var senders []message.Address
+	var sender []byte
 	size := 0
-	for _, e := range entries {
-		w := wireEntry(e)
+	for n := range entries {
+		e, w := &entries[n], &wires[n]
+		if n == 0 || e.Ref.From != entries[n-1].Ref.From {
+			sender = e.Ref.From.Bytes()
+		}
+		fillEntry(w, e, sender)
 		if size += proto.Size(w); size > answerBudget-identityBudget && len(resp.Entries) > 0 {
 			resp.More = true
 			break
 		}
 		resp.Entries, seq = append(resp.Entries, w), e.Seq
-		if e.Head != nil {
+		if e.Head != nil && (len(senders) == 0 || senders[len(senders)-1] != e.Ref.From) {
 			senders = append(senders, e.Ref.From)
 		}
 	}
@@ -78,23 +85,20 @@ func (s *Server) Inbox(ctx context.Context, req *wirev1.InboxRequest) (*wirev1.I
 	return resp, nil
 }
 
-// wireEntry is an entry as it travels.
-func wireEntry(e store.Entry) *wirev1.Entry {
-	w := &wirev1.Entry{
-		Seq: e.Seq, Head: e.Head, Slot: e.Slot, Folder: wirev1.Folder(e.Folder), Read: e.Read, Deleted: e.Deleted,
-	}
+// fillEntry makes w what travels of e, whose sender is from. They share memory.
+func fillEntry(w *wirev1.Entry, e *store.Entry, from []byte) {
+	w.Seq, w.Head, w.Slot, w.Folder, w.Read, w.Deleted = e.Seq, e.Head, e.Slot, wirev1.Folder(e.Folder), e.Read, e.Deleted
 	if e.Notice != nil {
 		w.Notice = &wirev1.Notice{
 			Mid: e.Notice.MID.Bytes(), Version: e.Notice.Version, To: e.Notice.To.Bytes(),
 			Reason: wirev1.Reason(e.Notice.Reason), Time: e.Notice.Time.UnixMilli(),
 		}
-		return w
+		return
 	}
-	w.From, w.Mid = e.Ref.From.Bytes(), e.Ref.MID.Bytes()
+	w.From, w.Mid = from, e.Ref.MID[:]
 	if !e.Arrived.IsZero() {
 		w.Arrived = e.Arrived.UnixMilli()
 	}
-	return w
 }
 
 // bundles are the identities of some addresses, each once, as far as they are

@@ -47,7 +47,7 @@ func (s *Server) Posts(ctx context.Context, req *wirev1.PostsRequest) (*wirev1.P
 	if err != nil {
 		return nil, err
 	}
-	resp := &wirev1.PostsResponse{More: more}
+	resp := &wirev1.PostsResponse{More: more, Posts: make([]*wirev1.Post, 0, len(items))}
 	size, now := 0, time.Now()
 	for _, item := range items {
 		w := wirePost(item, now)
@@ -64,7 +64,7 @@ func (s *Server) Posts(ctx context.Context, req *wirev1.PostsRequest) (*wirev1.P
 // wirePost is a public message as it travels. What is over has heads only, also
 // in the minute before it is erased.
 func wirePost(item store.ListItem, now time.Time) *wirev1.Post {
-	w := &wirev1.Post{Seq: item.Seq}
+	w := &wirev1.Post{Seq: item.Seq, Heads: make([]*wirev1.Signed, 0, len(item.Versions))}
 	for _, v := range item.Versions {
 		w.Heads = append(w.Heads, v.Head)
 	}

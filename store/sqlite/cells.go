@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -37,6 +38,15 @@ func (c *cell) Scan(v any) error {
 	default:
 		return fmt.Errorf("a column is a %T", v)
 	}
+	return nil
+}
+
+// fill copies bytes of a fixed length: ids and mids.
+func (c *cell) fill(into []byte) error {
+	if len(c.b) != len(into) {
+		return errors.New("a column has another length")
+	}
+	copy(into, c.b)
 	return nil
 }
 

@@ -8,10 +8,10 @@ import (
 
 	"airdispatch/message"
 	"airdispatch/store"
-	wirev1 "airdispatch/wire/airdispatch/v1"
 )
 
 const (
+	entryCells   = 11
 	entryColumns = `SELECT e.seq, e.author, e.mid, e.newest, e.arrived, e.folder, e.read, e.deleted, e.origin, a.head, a.slot
 		FROM entries e CROSS JOIN alerts a ON a.id = (e.id << 10) + e.newest WHERE e.owner = (SELECT id FROM addresses WHERE address = ?1) `
 	entryQuery   = entryColumns + "AND e.author = (SELECT id FROM addresses WHERE address = ?2) AND e.mid = ?3"
@@ -59,13 +59,14 @@ func (d tables) Entry(ctx context.Context, owner message.Address, ref message.Re
 	return out[0], nil
 }
 
-// entries reads entries that are messages.
+// entries reads entries that are messages. Their addresses are found when the
+// rows are closed: a query in the midst of another takes a second connection.
 func (d tables) entries(ctx context.Context, query string, args []any) ([]store.Entry, error) {
 	var out []store.Entry
 	var numbers [][2]int64
-	err := d.list(ctx, query, args, func(r *sql.Rows) error {
-		e, author, origin, err := scanEntry(r)
-		out, numbers = append(out, e), append(numbers, [2]int64{author, origin})
+	err := d.cells(ctx, query, args, entryCells, func(row []cell) error {
+		e, err := readEntry(row)
+		out, numbers = append(out, e), append(numbers, [2]int64{row[1].n, row[8].n})
 		return err
 	})
 	for i := range out {
@@ -79,26 +80,18 @@ func (d tables) entries(ctx context.Context, query string, args []any) ([]store.
 	return out, err
 }
 
-// scanEntry reads a row, all but the addresses whose numbers it returns.
-func scanEntry(r *sql.Rows) (e store.Entry, author, origin int64, err error) {
-	var arrived int64
-	var head, slot sql.RawBytes
-	err = r.Scan(&e.Seq, &author, fixed(e.Ref.MID[:]), &e.Version, &arrived, &e.Folder, &e.Read, &e.Deleted, &origin, &head, &slot)
-	if err != nil {
-		return e, 0, 0, err
+// readEntry is the entry in a row of entryColumns, all but its addresses.
+func readEntry(row []cell) (e store.Entry, err error) {
+	e = store.Entry{Seq: uint64(row[0].n), Deleted: row[7].n != 0}
+	if err := row[2].fill(e.Ref.MID[:]); err != nil || e.Deleted {
+		return e, err
 	}
-	if e.Deleted {
-		return store.Entry{Seq: e.Seq, Ref: e.Ref, Deleted: true}, author, origin, nil
+	e.Version, e.Arrived, e.Folder, e.Read = uint64(row[3].n), moment(row[4].n), store.Folder(row[5].n), row[6].n != 0
+	own(&row[9], &row[10])
+	if e.Slot, err = shareSlot(row[10].b); err == nil {
+		e.Head, err = shareSigned(row[9].b)
 	}
-	e.Arrived = moment(arrived)
-	if len(slot) > 0 {
-		e.Slot = new(wirev1.Slot)
-		if err := unpack(slot, e.Slot); err != nil {
-			return e, 0, 0, err
-		}
-	}
-	e.Head, err = unpackSigned(head)
-	return e, author, origin, err
+	return e, err
 }
 
 // notices reads entries that are notices.

@@ -25,7 +25,7 @@ const (
 // payload may come behind.
 func readVersion(row []cell) (store.Version, error) {
 	v := store.Version{Number: uint64(row[0].n & (1<<versionBits - 1)), Tombstone: row[2].n != 0, At: moment(row[3].n)}
-	if err := fixed(v.ID[:]).Scan(row[1].b); err != nil {
+	if err := row[1].fill(v.ID[:]); err != nil {
 		return v, err
 	}
 	head := row[4]
@@ -96,7 +96,7 @@ func (d tables) List(ctx context.Context, q store.ListQuery) ([]store.ListItem, 
 	query, args := listQuery(q)
 	err := d.cells(ctx, query, args, 2+versionCells+2, func(row []cell) error {
 		seq, ref := uint64(row[0].n), message.Ref{From: q.From}
-		if err := fixed(ref.MID[:]).Scan(row[1].b); err != nil {
+		if err := row[1].fill(ref.MID[:]); err != nil {
 			return err
 		}
 		v, err := readVersion(row[2:])
