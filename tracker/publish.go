@@ -2,6 +2,7 @@ package tracker
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,12 +44,12 @@ func (s *Server) Publish(ctx context.Context, r *wirev1.PublishRequest) (*wirev1
 	servers := newLearned(s)
 	var workers sync.WaitGroup
 	slots := make(chan struct{}, publishers)
-	for _, lane := range lanes(r.GetPublications()) {
+	for about, lane := range lanes(r.GetPublications()) {
 		slots <- struct{}{}
 		workers.Go(func() {
 			defer func() { <-slots }()
 			for _, at := range lane {
-				signed, err := s.publish(ctx, r.GetPublications()[at], servers, now)
+				signed, err := s.publish(ctx, about, r.GetPublications()[at], servers, now)
 				if err != nil {
 					s.counts.refused.Add(1)
 					s.log.DebugContext(ctx, "publication refused", "error", err)
@@ -63,32 +64,27 @@ func (s *Server) Publish(ctx context.Context, r *wirev1.PublishRequest) (*wirev1
 	return &wirev1.PublishResponse{Results: results}, nil
 }
 
-// lanes are the indexes of publications, those about one address in one lane.
-func lanes(ps []*wirev1.Publication) [][]int {
-	var out [][]int
-	lane := make(map[message.Address]int)
+// lanes are the indexes of publications by the address that they are about;
+// those that do not say stand under the zero one.
+func lanes(ps []*wirev1.Publication) map[message.Address][]int {
+	out := make(map[message.Address][]int)
 	for at, p := range ps {
 		a, err := message.IdentityAddress(p.GetSubject())
 		if err != nil {
 			a = message.Address{}
 		}
-		n, ok := lane[a]
-		if !ok {
-			n = len(out)
-			lane[a], out = n, append(out, nil)
-		}
-		out[n] = append(out[n], at)
+		out[a] = append(out[a], at)
 	}
 	return out
 }
 
-// publish takes in one publication and returns its receipt. Nothing is kept
+// publish takes in one publication about a and returns its receipt. Nothing is kept
 // before the subject is verified and served here; of the servers that came
 // along, only those that its route names are looked at.
-func (s *Server) publish(ctx context.Context, p *wirev1.Publication, servers *learned, now time.Time) (*wirev1.Signed, error) {
-	a, err := message.IdentityAddress(p.GetSubject())
-	if err != nil {
-		return nil, err
+func (s *Server) publish(ctx context.Context, a message.Address, p *wirev1.Publication, servers *learned, now time.Time) (*wirev1.Signed, error) {
+	if a.IsZero() {
+		_, err := message.IdentityAddress(p.GetSubject())
+		return nil, cmp.Or(err, error(message.Invalid))
 	}
 	if a == s.address {
 		return nil, fmt.Errorf("tracker: publish: the tracker itself: %w", message.Denied)
@@ -215,17 +211,11 @@ func (s *Server) tickets(ctx context.Context, i *message.Identity, came []*wirev
 	}
 	servers := make(map[message.Address]*message.Identity)
 	for _, service := range i.Route.Services {
-		if err := s.admitServer(ctx, i, service.Server); err != nil {
+		if err := s.admitServer(ctx, i, service.Server, l); err != nil {
 			return err
 		}
-		if err := l.learn(ctx, service.Server, came, now); err != nil {
-			return err
-		}
-		server, err := s.known.Identity(ctx, service.Server)
-		switch {
-		case absent(err):
-			return message.Need(service.Server)
-		case err != nil:
+		server, err := l.learn(ctx, service.Server, came, now)
+		if err != nil {
 			return err
 		}
 		servers[service.Server] = server
@@ -235,8 +225,8 @@ func (s *Server) tickets(ctx context.Context, i *message.Identity, came []*wirev
 
 // admitServer refuses, with message.Denied, a server that the operator refused
 // and, at a private tracker, one that is not on the list, unless the user is.
-func (s *Server) admitServer(ctx context.Context, user *message.Identity, server message.Address) error {
-	listing, err := s.c.Store.Listings.Listing(ctx, server)
+func (s *Server) admitServer(ctx context.Context, user *message.Identity, server message.Address, l *learned) error {
+	listing, err := l.listing(ctx, server)
 	if err != nil {
 		return err
 	}
@@ -270,7 +260,7 @@ func size(w *wirev1.Identity) int {
 }
 
 // learned takes in the servers that come with publications: the same few come
-// with all of them, and are verified once in a call.
+// with all of them, and are verified, and looked up in the store, once in a call.
 type learned struct {
 	s *Server
 	// mu guards done.
@@ -280,18 +270,22 @@ type learned struct {
 
 // serverOnce is one server and what became of its bundle.
 type serverOnce struct {
-	// mu is held while the bundle is worked on, and guards tried.
+	// mu is held while the bundle is worked on, and guards the rest.
 	mu    sync.Mutex
 	tried []*wirev1.Identity
+	// identity is what was known of it after the last bundle, nil before.
+	identity *message.Identity
+	// listing holds where listed.
+	listing store.Listing
+	listed  bool
 }
 
 func newLearned(s *Server) *learned {
 	return &learned{s: s, done: make(map[message.Address]*serverOnce)}
 }
 
-// learn takes in what came about server a. That the tracker holds a newer
-// state of the server is no fault of the publisher.
-func (l *learned) learn(ctx context.Context, a message.Address, came []*wirev1.Identity, now time.Time) error {
+// once is what this call knows of a server, locked.
+func (l *learned) once(a message.Address) *serverOnce {
 	l.mu.Lock()
 	o, ok := l.done[a]
 	if !ok {
@@ -300,21 +294,56 @@ func (l *learned) learn(ctx context.Context, a message.Address, came []*wirev1.I
 	}
 	l.mu.Unlock()
 	o.mu.Lock()
+	return o
+}
+
+// listing is how the operator lists a server.
+func (l *learned) listing(ctx context.Context, a message.Address) (store.Listing, error) {
+	o := l.once(a)
+	defer o.mu.Unlock()
+	if o.listed {
+		return o.listing, nil
+	}
+	var err error
+	o.listing, err = l.s.c.Store.Listings.Listing(ctx, a)
+	o.listed = err == nil
+	return o.listing, err
+}
+
+// learn takes in what came about server a, and returns what is known of it
+// then. That the tracker holds a newer state of the server is no fault of the
+// publisher. Errors: message.NeedBundle where nothing is known.
+func (l *learned) learn(ctx context.Context, a message.Address, came []*wirev1.Identity, now time.Time) (*message.Identity, error) {
+	o := l.once(a)
 	defer o.mu.Unlock()
 	for _, w := range came {
+		if slices.ContainsFunc(o.tried, func(t *wirev1.Identity) bool { return sameBundle(t, w) }) {
+			continue
+		}
 		about, err := message.IdentityAddress(w)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if about != a || slices.ContainsFunc(o.tried, func(t *wirev1.Identity) bool { return sameBundle(t, w) }) {
+		if about != a {
 			continue
 		}
 		if err := l.s.learnServer(ctx, a, w, now); err != nil {
-			return err
+			return nil, err
 		}
-		o.tried = append(o.tried, w)
+		o.tried, o.identity = append(o.tried, w), nil
 	}
-	return nil
+	if o.identity != nil {
+		return o.identity, nil
+	}
+	i, err := l.s.known.Identity(ctx, a)
+	if absent(err) {
+		return nil, message.Need(a)
+	}
+	if err != nil {
+		return nil, err
+	}
+	o.identity = i
+	return i, nil
 }
 
 // learnServer verifies and keeps a server's bundle.
