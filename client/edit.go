@@ -68,7 +68,7 @@ func (c *Client) Edit(ctx context.Context, ref message.Ref, r Revision) (*Sent, 
 	if r.Attach, err = absolute(r.Attach); err != nil {
 		return nil, err
 	}
-	if _, err := c.editable(ctx, ref); hopeless(err) {
+	if _, err := c.Editable(ctx, ref); hopeless(err) {
 		return nil, err
 	}
 	k := &keptDraft{Edit: &keptEdit{MID: ref.MID.String(), Revision: r}}
@@ -179,7 +179,7 @@ func (c *Client) cameThrough(ctx context.Context, ref message.Ref, e *keptEdit) 
 
 // revision makes the next version and submits it; note is told before.
 func (c *Client) revision(ctx context.Context, ref message.Ref, e *keptEdit, note func(*message.Head) error) (*Sent, error) {
-	i, err := c.editable(ctx, ref)
+	i, err := c.Editable(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -207,9 +207,9 @@ func (c *Client) revision(ctx context.Context, ref message.Ref, e *keptEdit, not
 	return c.submit(ctx, d, outgoing{content: content, blobs: used(content, blobs), note: note})
 }
 
-// editable is a message of one's own that may get another version, with the
-// content that this is made of.
-func (c *Client) editable(ctx context.Context, ref message.Ref) (*Item, error) {
+// Editable is a message of one's own that may get another version, with the
+// content that this is made of. Errors: those of Edit.
+func (c *Client) Editable(ctx context.Context, ref message.Ref) (*Item, error) {
 	i, err := c.ownMessage(ctx, ref)
 	if err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cenkalti/backoff/v5"
 
@@ -106,7 +107,7 @@ func (c *Client) Save(ctx context.Context, ref message.Ref, a message.Attachment
 	}
 	err = c.saveTo(ctx, place{ref, public}, a, f)
 	if err = errors.Join(err, f.Close()); err != nil {
-		if errors.Is(err, message.BadSignature) {
+		if errors.Is(err, message.BadSignature) || errors.Is(err, message.Recalled) || errors.Is(err, message.Expired) {
 			err = errors.Join(err, root.Remove(part))
 		}
 		return "", fmt.Errorf("client: save %s: %w", path, err)
@@ -187,6 +188,28 @@ type place struct {
 // download writes the plaintext from a chunk on, going on where a connection
 // broke.
 func (c *Client) download(ctx context.Context, from place, a message.Attachment, out *chunkWriter) error {
+	err := c.allStretches(ctx, from, a, out)
+	if !absent(err) {
+		return err
+	}
+	// A server says no more than that it is not there; its heads may say why.
+	if refreshErr := c.refresh(ctx, from.ref); errors.Is(refreshErr, message.Expired) {
+		return refreshErr
+	}
+	i, keptErr := c.kept(ctx, from.ref)
+	switch {
+	case keptErr != nil:
+		return err
+	case i.Head.Tombstone():
+		return message.Recalled
+	case i.Head.Expired(time.Now()):
+		return message.Expired
+	}
+	return err
+}
+
+// allStretches goes on from chunk to chunk, over broken connections.
+func (c *Client) allStretches(ctx context.Context, from place, a message.Attachment, out *chunkWriter) error {
 	delay := backoff.NewExponentialBackOff()
 	failures := 0
 	for {

@@ -76,8 +76,9 @@ func (a *app) root() *cobra.Command {
 	flags.StringVar(&a.passphraseFile, "passphrase-file", "", "read the passphrase from the first line of `FILE` (or set ADCTL_PASSPHRASE)")
 	flags.StringArrayVar(&a.trackers, "tracker", nil, "ask this tracker too: `REF` is https://host[:port][#address]; may be repeated")
 	flags.BoolVar(&a.verbose, "verbose", false, "say more on standard error")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return daemon.Usage("%w", err) })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagFault(err) })
 	root.AddCommand(a.commands()...)
+	a.complete(root)
 	usageArgs(root)
 	return root
 }
@@ -103,8 +104,9 @@ func (a *app) fromEnvironment(flags *pflag.FlagSet) error {
 	var errs []error
 	flags.VisitAll(func(f *pflag.Flag) {
 		name := envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		// An empty variable counts as unset, here as everywhere.
 		value, ok := a.env(name)
-		if !ok || f.Changed || f.Name == "help" {
+		if !ok || value == "" || f.Changed || f.Name == "help" {
 			return
 		}
 		values := []string{value}
@@ -113,7 +115,7 @@ func (a *app) fromEnvironment(flags *pflag.FlagSet) error {
 		}
 		for _, v := range values {
 			if err := flags.Set(f.Name, v); err != nil {
-				errs = append(errs, daemon.Usage("%s: %w", name, err))
+				errs = append(errs, daemon.Usage("%s: %w", name, flagFault(err)))
 			}
 		}
 	})

@@ -53,6 +53,46 @@ func (a *app) allowArguments(cmd *cobra.Command) {
 	}
 }
 
+// maxListed is the largest --limit; nobody reads so many, and no sum overflows.
+const maxListed = 1_000_000
+
+// limit is a flag that says how many to list; 0 is all.
+type limit int
+
+// bindLimit adds --limit.
+func bindLimit(flags *pflag.FlagSet, n *int) {
+	flags.Var((*limit)(n), "limit", "list the newest `N`; 0 is all")
+}
+
+// String is the number.
+func (l *limit) String() string { return strconv.Itoa(int(*l)) }
+
+// Type is the word that stands for the value in a usage line.
+func (l *limit) Type() string { return "N" }
+
+// Set reads it.
+func (l *limit) Set(text string) error {
+	n, err := strconv.ParseUint(text, 10, 31)
+	if err != nil || n > maxListed {
+		return fmt.Errorf("write a whole number from 0, which is all, to %d", maxListed)
+	}
+	*l = limit(n)
+	return nil
+}
+
+// flagFault is a usage error about a flag, without the names of functions that
+// have read its value.
+func flagFault(err error) error {
+	bad, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return daemon.Usage("%w", err)
+	}
+	if bad.GetFlag().Value.Type() == "bool" {
+		return daemon.Usage("--%s %q: write true or false", bad.GetFlag().Name, bad.GetValue())
+	}
+	return daemon.Usage("--%s %q: %w", bad.GetFlag().Name, bad.GetValue(), bad.Unwrap())
+}
+
 // units are what a duration may be counted in, beside those of Go.
 var units = map[string]time.Duration{"d": 24 * time.Hour, "w": 7 * 24 * time.Hour}
 

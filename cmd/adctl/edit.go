@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -18,7 +19,7 @@ func (a *app) editCommand() *cobra.Command {
 	var plain, keep bool
 	cmd := &cobra.Command{
 		Use: "edit ID [FILE|-]", Short: "Replace the body of a message that you sent or posted", Args: cobra.RangeArgs(1, 2),
-		Long: "Makes the next version of a message. It is made out of the newest version that is\nhere: where another of your devices was first, nothing is changed and you are told.",
+		Long: "Makes the next version of a message. It is made out of the newest version that is\nhere: where another of your devices was first, nothing is changed and you are told.\nWhat could not be sent is kept: see `adctl drafts`.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd, somebody, func(ctx context.Context, c *client.Client) error {
 				ref, err := a.find(ctx, c, args[0])
@@ -32,18 +33,14 @@ func (a *app) editCommand() *cobra.Command {
 				for _, path := range attach {
 					r.Attach = append(r.Attach, client.File{Path: path})
 				}
-				if !keep {
-					body, err := a.body(args[1:])
-					if err != nil {
-						return err
-					}
+				if keep {
+					return a.edit(ctx, c, ref, r)
+				}
+				was := func() (string, error) { return a.words(ctx, c, ref) }
+				return a.write(ctx, writing{args: args[1:], was: was, use: func(body string) error {
 					r.Body = &body
-				}
-				sent, err := c.Edit(ctx, ref, r)
-				if err != nil {
-					return conflict(argument(err))
-				}
-				return a.version(sent, "version %d of %s is at your server", sent.Head.Version, shortID(ref))
+					return a.edit(ctx, c, ref, r)
+				}})
 			})
 		},
 	}
@@ -54,12 +51,35 @@ func (a *app) editCommand() *cobra.Command {
 	return cmd
 }
 
+// edit makes the next version and prints its id.
+func (a *app) edit(ctx context.Context, c *client.Client, ref message.Ref, r client.Revision) error {
+	sent, err := c.Edit(ctx, ref, r)
+	if err != nil {
+		return conflict(argument(err))
+	}
+	return a.version(sent, "version %d of %s is at your server", sent.Head.Version, shortID(ref))
+}
+
+// words are what a message of one's own says now, for an editor to begin with.
+func (a *app) words(ctx context.Context, c *client.Client, ref message.Ref) (string, error) {
+	i, err := c.Editable(ctx, ref)
+	if err != nil {
+		return "", conflict(err)
+	}
+	body, _ := i.Content.Body()
+	return body, nil
+}
+
 // conflict says what to do about a version that another device made.
 func conflict(err error) error {
-	if c, ok := errors.AsType[*client.ConflictError](err); ok {
-		return &advised{err, "`adctl read " + c.Ref.String() + "` brings the version that stands; then edit that"}
+	c, ok := errors.AsType[*client.ConflictError](err)
+	if !ok {
+		return err
 	}
-	return err
+	if kept, ok := errors.AsType[*client.DraftError](err); ok {
+		return &advised{err, fmt.Sprintf("`adctl read %s` brings the version that stands; then `adctl drafts send %d` puts yours in its place, or `adctl drafts delete %d` throws it away", c.Ref, kept.ID, kept.ID)}
+	}
+	return &advised{err, "`adctl read " + c.Ref.String() + "` brings the version that stands; then edit that"}
 }
 
 // advised is an error with what to do about it.
@@ -74,13 +94,7 @@ func (e *advised) Unwrap() error { return e.error }
 // version prints a version of one's own that was accepted.
 func (a *app) version(s *client.Sent, format string, args ...any) error {
 	m := headJSON(s.Head)
-	m.State = client.StateSent
-	switch {
-	case s.Head.Tombstone():
-		m.State = client.StateRecalled
-	case s.Head.Audience == message.Public:
-		m.State = client.StatePublished
-	}
+	m.State = sentState(s.Head)
 	if err := a.result(m, "%s\n", s.Head.Ref()); err != nil {
 		return err
 	}
@@ -111,7 +125,7 @@ func (a *app) recallCommand() *cobra.Command {
 // markCommand is mark.
 func (a *app) markCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "mark read|unread ID…", Short: "Mark messages as read or unread", Args: cobra.MinimumNArgs(2), ValidArgs: []string{"read", "unread"},
+		Use: "mark read|unread ID…", Short: "Mark messages as read or unread", Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch args[0] {
 			case "read":

@@ -12,6 +12,7 @@ import (
 	"airdispatch/cmd/internal/daemon"
 	"airdispatch/crypto"
 	"airdispatch/message"
+	"airdispatch/store/home"
 )
 
 // advice is what to do about an error, by the first thing in it that matches.
@@ -34,6 +35,8 @@ func advice(err error) string {
 	}{
 		{client.ErrNoIdentity, "make one with `adctl id new`, or choose one with --as"},
 		{client.ErrNoAccount, "join a server with `adctl register --server REF --tracker REF`"},
+		{client.ErrNoKey, "its sender can seal it anew for your keys of today: `adctl edit ID --keep-body`"},
+		{home.ErrDamaged, "home.sqlite is damaged: move it away and `adctl register` again; the keys lie beside it, and the server still has the mail"},
 		{crypto.ErrPassphrase, "try again; the key file is unchanged"},
 		{message.Clock, "check the clock of this computer"},
 		{message.Disagreement, "compare the address with its owner, then `adctl contacts accept`"},

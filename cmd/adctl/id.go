@@ -241,7 +241,11 @@ func (a *app) idImport() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := keyfile.Write(a.keyPath(k.Address()), k, passphrase); err != nil {
+			err = keyfile.Write(a.keyPath(k.Address()), k, passphrase)
+			if errors.Is(err, message.Conflict) {
+				return &reworded{err, fmt.Sprintf("%s is here already; nothing was overwritten", k.Address())}
+			}
+			if err != nil {
 				return err
 			}
 			addr := k.Address().String()

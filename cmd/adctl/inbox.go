@@ -51,7 +51,7 @@ func (a *app) inboxCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&q.Requests, "requests", false, "list what strangers sent")
 	cmd.Flags().BoolVar(&q.Archive, "archive", false, "list what was archived")
 	cmd.Flags().BoolVar(&q.Unread, "unread", false, "list only what was not read")
-	cmd.Flags().IntVar(&q.Limit, "limit", 0, "list the newest `N`")
+	bindLimit(cmd.Flags(), &q.Limit)
 	cmd.Flags().BoolVar(&follow, "follow", false, "go on, and print what arrives")
 	cmd.Flags().BoolVar(&noFetch, "no-fetch", false, "fetch nothing; subjects are then known of what was read")
 	cmd.Flags().BoolVar(&offline, "offline", false, "ask nobody; list what is known")

@@ -60,10 +60,10 @@ func (a *app) identity() (message.Address, error) {
 	if a.as != "" {
 		addr, err := message.ParseAddress(a.as)
 		if err != nil {
-			return message.Address{}, daemon.Usage("--as: %w", err)
+			return message.Address{}, daemon.Usage("--as wants an address, as `adctl id list` prints them: %w", err)
 		}
 		if _, err := os.Stat(a.keyPath(addr)); errors.Is(err, os.ErrNotExist) {
-			return addr, &advised{fmt.Errorf("--as: no such identity here: %w", message.NotFound), "`adctl id list` tells which there are"}
+			return addr, &advised{fmt.Errorf("--as: the home %s has no keys of %s: %w", a.home, addr, message.NotFound), "`adctl id list` tells which identities there are; `adctl id import` takes in a key file"}
 		}
 		return addr, nil
 	}
@@ -146,14 +146,14 @@ func (a *app) prompt(in *os.File, words string) (crypto.Secret, error) {
 func readSecret(path string) (crypto.Secret, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("passphrase: %w", err)
+		return nil, fmt.Errorf("passphrase file: %w", err)
 	}
 	line, err := bufio.NewReader(io.LimitReader(f, maxPassphrase)).ReadBytes('\n')
 	if closeErr := f.Close(); closeErr != nil {
 		return nil, closeErr
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("passphrase: %w", err)
+		return nil, fmt.Errorf("passphrase file: %w", err)
 	}
 	line = bytes.TrimRight(line, "\r\n")
 	if len(line) == 0 {

@@ -29,15 +29,15 @@ func (a *app) postCommand() *cobra.Command {
 					return daemon.Usage("--name: %w", err)
 				}
 			}
-			return a.with(cmd, somebody, func(ctx context.Context, c *client.Client) (err error) {
-				if d.Body, err = a.body(args); err != nil {
-					return err
-				}
-				sent, err := c.Send(ctx, d)
-				if err != nil {
-					return argument(err)
-				}
-				return a.version(sent[0], "published: anybody can read it with `adctl read %s`", publicName(sent[0].Head))
+			return a.with(cmd, somebody, func(ctx context.Context, c *client.Client) error {
+				return a.write(ctx, writing{args: args, use: func(body string) error {
+					d.Body = body
+					sent, err := c.Send(ctx, d)
+					if err != nil {
+						return argument(err)
+					}
+					return a.version(sent[0], "published: anybody can read it with `adctl read %s`", publicName(sent[0].Head))
+				}})
 			})
 		},
 	}
@@ -151,7 +151,7 @@ func (a *app) feedCommand() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().IntVar(&limit, "limit", 0, "list the newest `N`")
+	bindLimit(cmd.Flags(), &limit)
 	return cmd
 }
 

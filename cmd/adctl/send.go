@@ -71,7 +71,7 @@ func (a *app) sendCommand() *cobra.Command {
 	var l letterFlags
 	cmd := &cobra.Command{
 		Use: "send --to A [--to B]… [FILE|-]", Short: "Send a message; its id goes to standard output", Args: cobra.MaximumNArgs(1),
-		Long: "Seals a message to its recipients, hands it to your mail server and returns when\nthe server has promised to keep it. Your server brings the news of it, also when\nthe recipients' servers are down now. The body is FILE or standard input.",
+		Long: "Seals a message to its recipients, hands it to your mail server and returns when\nthe server has promised to keep it. Your server brings the news of it, also when\nthe recipients' servers are down now. The body is FILE or standard input;\non a terminal, what you write in $VISUAL or $EDITOR.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var d client.Draft
 			if err := l.fill(&d); err != nil {
@@ -83,11 +83,11 @@ func (a *app) sendCommand() *cobra.Command {
 			if err := checkRecipients(d); err != nil {
 				return err
 			}
-			return a.with(cmd, somebody, func(ctx context.Context, c *client.Client) (err error) {
-				if d.Body, err = a.body(args); err != nil {
-					return err
-				}
-				return a.send(ctx, c, d)
+			return a.with(cmd, somebody, func(ctx context.Context, c *client.Client) error {
+				return a.write(ctx, writing{args: args, use: func(body string) error {
+					d.Body = body
+					return a.send(ctx, c, d)
+				}})
 			})
 		},
 	}
@@ -121,7 +121,7 @@ func (a *app) reportSent(sent []*client.Sent, err error) error {
 	printed := false
 	for _, s := range sent {
 		m := headJSON(s.Head)
-		m.State, m.Blind = client.StateSent, s.Blind
+		m.State, m.Blind = sentState(s.Head), s.Blind
 		switch {
 		case a.json:
 			if err := a.emit(m); err != nil {
@@ -160,6 +160,17 @@ func (a *app) saySent(sent []*client.Sent) {
 	a.sayf("accepted by your server; `adctl status %s` tells how far it has come", shortID(h.Ref()))
 }
 
+// sentState is the state of a version of one's own that was accepted.
+func sentState(h *message.Head) client.State {
+	switch {
+	case h.Tombstone():
+		return client.StateRecalled
+	case h.Audience == message.Public:
+		return client.StatePublished
+	}
+	return client.StateSent
+}
+
 // replyCommand is reply.
 func (a *app) replyCommand() *cobra.Command {
 	var l letterFlags
@@ -179,10 +190,10 @@ func (a *app) replyCommand() *cobra.Command {
 				if err := l.fill(&d); err != nil {
 					return err
 				}
-				if d.Body, err = a.body(args[1:]); err != nil {
-					return err
-				}
-				return a.send(ctx, c, d)
+				return a.write(ctx, writing{args: args[1:], use: func(body string) error {
+					d.Body = body
+					return a.send(ctx, c, d)
+				}})
 			})
 		},
 	}
@@ -193,9 +204,9 @@ func (a *app) replyCommand() *cobra.Command {
 
 // readable finds a message and fetches it where it is not here yet.
 func (a *app) readable(ctx context.Context, c *client.Client, id string) (message.Ref, error) {
-	ref, err := c.Find(ctx, id)
+	ref, err := a.find(ctx, c, id)
 	if err != nil {
-		return ref, argument(err)
+		return ref, err
 	}
 	if i, err := c.Message(ctx, ref); err == nil && i.Content != nil {
 		return ref, nil

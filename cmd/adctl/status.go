@@ -140,7 +140,7 @@ func (a *app) sentCommand() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().IntVar(&limit, "limit", 0, "list the newest `N`")
+	bindLimit(cmd.Flags(), &limit)
 	cmd.Flags().BoolVar(&offline, "offline", false, "ask nobody; list what is known")
 	return cmd
 }
@@ -148,6 +148,7 @@ func (a *app) sentCommand() *cobra.Command {
 // draftJSON is one draft with --json.
 type draftJSON struct {
 	Draft   int64    `json:"draft"`
+	EditOf  string   `json:"edit_of,omitempty"`
 	To      []string `json:"to"`
 	Bcc     []string `json:"bcc,omitempty"`
 	Subject string   `json:"subject"`
@@ -176,7 +177,7 @@ func (a *app) draftsCommand() *cobra.Command {
 				}
 				return a.with(cmd, somebody, func(ctx context.Context, c *client.Client) error {
 					sent, err := c.SendDraft(ctx, n)
-					return a.reportSent(sent, err)
+					return a.reportSent(sent, conflict(err))
 				})
 			},
 		},
@@ -207,7 +208,11 @@ func (a *app) listDrafts(ctx context.Context, c *client.Client) error {
 			to = append(to, "everybody")
 		}
 		if a.json {
-			err = a.emit(draftJSON{d.ID, append([]string{}, d.To...), d.Bcc, d.Subject, d.Body, rfc3339(d.Time), d.Trouble})
+			j := draftJSON{Draft: d.ID, To: append([]string{}, d.To...), Bcc: d.Bcc, Subject: d.Subject, Body: d.Body, Time: rfc3339(d.Time), Trouble: d.Trouble}
+			if !d.EditOf.MID.IsZero() {
+				j.EditOf = d.EditOf.String()
+			}
+			err = a.emit(j)
 		} else {
 			err = t.row(fmt.Sprint(d.ID), a.local(d.Time), strings.Join(append(to, d.Bcc...), ","), d.Subject, d.Trouble)
 		}

@@ -28,6 +28,10 @@ const FileName = "home.sqlite"
 // at it at the same time.
 const migrateTries = 5
 
+// ErrDamaged says that the file is no database, or one that was damaged. Its
+// owner has to move it away; nothing here mends it.
+var ErrDamaged = errors.New("home: the file is damaged")
+
 // Home is one person's memory. Safe for concurrent use.
 type Home struct {
 	db    *sql.DB
@@ -74,7 +78,7 @@ func Open(ctx context.Context, dir string) (*Home, error) {
 // it to the newest form.
 func New(ctx context.Context, db *sql.DB) (*Home, error) {
 	if err := migrate(ctx, db); err != nil {
-		return nil, fmt.Errorf("home: open: %w", err)
+		return nil, fault("open", err)
 	}
 	return &Home{db: db}, nil
 }
@@ -130,14 +134,19 @@ func (h *Home) transact(ctx context.Context, what string, f func(tx *sql.Tx) err
 }
 
 // fault names what was being done; a missing row is message.NotFound, a full
-// disk message.StorageFull.
+// disk message.StorageFull, a damaged file ErrDamaged.
 func fault(what string, err error) error {
 	if err == nil {
 		return nil
 	}
 	code := err
-	if full, ok := errors.AsType[sqlite3.Error](err); ok && full.Code == sqlite3.ErrFull {
-		code = errors.Join(err, message.StorageFull)
+	if said, ok := errors.AsType[sqlite3.Error](err); ok {
+		switch said.Code {
+		case sqlite3.ErrFull:
+			code = fmt.Errorf("%w: %w", err, message.StorageFull)
+		case sqlite3.ErrNotADB, sqlite3.ErrCorrupt:
+			code = fmt.Errorf("%w: %w", err, ErrDamaged)
+		}
 	}
 	if errors.Is(err, sql.ErrNoRows) {
 		code = message.NotFound

@@ -95,7 +95,7 @@ func Read(path string, passphrase func() (crypto.Secret, error)) (*message.Keyri
 		}
 		p, err := passphrase()
 		if err != nil {
-			return nil, fmt.Errorf("keyfile: read %s: passphrase: %w", path, err)
+			return nil, fmt.Errorf("keyfile: read %s: %w", path, err)
 		}
 		if b, err = crypto.Unlock(b, p); err != nil {
 			return nil, fmt.Errorf("keyfile: read %s: %w", path, err)
