@@ -98,6 +98,7 @@ type Mail struct {
 	Incoming   Incoming
 	Copies     Copies
 	Tasks      Tasks
+	Inquiries  Inquiries
 	BlobIndex  BlobIndex
 	Blobs      Blobs
 }

@@ -173,6 +173,7 @@ func (m *tables) Place(ctx context.Context) (p store.Place, err error) {
 func (m *tables) RaiseEpoch(ctx context.Context) error {
 	return m.with(ctx, func() error {
 		m.place.Epoch++
+		m.askAgain()
 		return nil
 	})
 }

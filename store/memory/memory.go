@@ -31,6 +31,7 @@ type tables struct {
 	entries    map[entryKey]*entry
 	notices    map[noticeKey]*notice
 	tasks      map[int64]*task
+	inquiries  map[inquiryKey]*store.Inquiry
 	blobs      map[message.ID]*blob
 }
 
@@ -45,7 +46,7 @@ func NewMail(blobs store.Blobs) *store.Mail {
 	m := newTables()
 	return &store.Mail{
 		Identities: m, Listings: m, Log: m, Accounts: m, Invites: m, Policies: m, Outgoing: m, Deliveries: m,
-		Incoming: m, Copies: m, Tasks: m, BlobIndex: m, Blobs: blobs,
+		Incoming: m, Copies: m, Tasks: m, Inquiries: m, BlobIndex: m, Blobs: blobs,
 	}
 }
 
@@ -63,6 +64,7 @@ func newTables() *tables {
 		entries:    make(map[entryKey]*entry),
 		notices:    make(map[noticeKey]*notice),
 		tasks:      make(map[int64]*task),
+		inquiries:  make(map[inquiryKey]*store.Inquiry),
 		blobs:      make(map[message.ID]*blob),
 	}
 }

@@ -207,7 +207,7 @@ func (d tables) Place(ctx context.Context) (store.Place, error) {
 func (d tables) RaiseEpoch(ctx context.Context) error {
 	return d.w.one(ctx, "raise epoch", func(t *tx) error {
 		t.place.Epoch++
-		return nil
+		return t.askAgain()
 	})
 }
 
