@@ -103,6 +103,7 @@ func (c *Client) syncPage(ctx context.Context, p *rpc.Peer, out *Synced) (more b
 	}
 	c.learnAll(ctx, resp.GetIdentities())
 	var ms []home.Message
+	marked := make(map[Marks][]message.Ref)
 	for _, e := range resp.GetEntries() {
 		if e.GetNotice() != nil {
 			out.Notices++
@@ -116,12 +117,20 @@ func (c *Client) syncPage(ctx context.Context, p *rpc.Peer, out *Synced) (more b
 			c.log.WarnContext(ctx, "an inbox entry is not believed", "error", err)
 			continue
 		}
+		if k, again := c.broughtAgain(ctx, &m); again {
+			marked[k] = append(marked[k], m.Ref)
+		}
 		ms = append(ms, m)
 		out.Changed = append(out.Changed, m.Ref)
 	}
 	err = c.home.PutMessages(ctx, c.me, ms, home.Reading{Log: inboxLog, Epoch: next.GetEpoch(), Seq: next.GetSeq()})
 	if err != nil {
 		return false, err
+	}
+	for k, refs := range marked {
+		if err := c.mark(ctx, refs, k); err != nil {
+			c.log.WarnContext(ctx, "the server was not told what was read before", "error", err)
+		}
 	}
 	return resp.GetMore(), c.eraseRecalled(ctx, ms)
 }

@@ -50,8 +50,9 @@ type Registered struct {
 
 // Register opens an account at a mail server, signs a route that names it and
 // publishes that to the trackers, whose receipts are verified. Registering
-// again renews; at another server it names that one instead, and what lies at the
-// old one stays there. Errors:
+// again renews; at another server it names that one instead, takes the verdicts
+// about senders along, and has that server ask theirs what they hold for the
+// owner. What one has sent stays at the old one. Errors:
 // ErrNoIdentity, message.Denied (no invitation, not on the list),
 // message.Unavailable, message.BadSignature (the server or tracker is not who
 // the reference says).
@@ -76,6 +77,10 @@ func (c *Client) Register(ctx context.Context, r Registration) (*Registered, err
 	if err := c.learn(ctx, answer.Subject); err != nil {
 		return nil, fmt.Errorf("client: register: %w", err)
 	}
+	taken, err := c.moving(ctx, answer.Tracker)
+	if err != nil {
+		return nil, fmt.Errorf("client: register: %w", err)
+	}
 	resolver := tracker.NewResolver(tracker.ResolverConfig{Client: c.net, Trackers: r.Trackers, Known: c.known, Verifier: c.verifier, Log: c.log})
 	out := &Registered{Server: answer.Tracker}
 	// The server is pinned from now on, whatever was known of it before.
@@ -84,15 +89,19 @@ func (c *Client) Register(ctx context.Context, r Registration) (*Registered, err
 	if err != nil {
 		return nil, fmt.Errorf("client: register: %w", err)
 	}
+	if err := taken.bring(ctx, peer); err != nil {
+		return nil, fmt.Errorf("client: register: %w", err)
+	}
 	service := message.Service{Purpose: message.PurposeAny, Server: answer.Tracker, Ticket: ticket}
 	route, published, err := c.publish(ctx, resolver, answer.Subject, service)
 	out.Published = published
 	if err != nil {
 		return out, fmt.Errorf("client: register: %w", err)
 	}
-	if err := c.announce(ctx, peer, route, r.Trackers); err != nil {
+	if err := c.announce(ctx, peer, route, r.Trackers, taken.ask); err != nil {
 		return out, fmt.Errorf("client: register: %w", err)
 	}
+	taken.leave(ctx, c, route)
 	if out.Account, err = c.keepAccount(ctx, r, ticket); err != nil {
 		return out, err
 	}
@@ -190,15 +199,21 @@ func (c *Client) nextRoute(ctx context.Context, r *tracker.Resolver, services []
 	}, c.c.Keyring.Chain, c.c.Keyring.Signer)
 }
 
-// announce tells the server where one is published.
-func (c *Client) announce(ctx context.Context, p *rpc.Peer, route *message.Route, trackers []message.Reference) error {
+// announce tells the server where one is published, and which senders' servers it
+// is to ask.
+func (c *Client) announce(ctx context.Context, p *rpc.Peer, route *message.Route, trackers []message.Reference, ask [][]byte) error {
 	own := &message.Identity{Chain: c.c.Keyring.Chain, Route: route}
 	req := &wirev1.AnnounceRequest{Identity: own.Wire()}
 	for _, t := range trackers {
 		req.Trackers = append(req.Trackers, t.String())
 	}
-	_, err := p.Mailbox().Announce(ctx, req)
-	return err
+	for {
+		n := min(len(ask), perCall)
+		req.Ask, ask = ask[:n], ask[n:]
+		if _, err := p.Mailbox().Announce(ctx, req); err != nil || len(ask) == 0 {
+			return err
+		}
+	}
 }
 
 // claim asks a tracker for a name.

@@ -90,6 +90,7 @@ type Courier struct {
 	mu      sync.Mutex
 	hosts   map[message.Address]*host
 	claimed map[claim]bool
+	noticed func(owner message.Address)
 }
 
 // claim is a task under way. A newer version takes over the task of the one
@@ -133,6 +134,14 @@ func (c *Courier) Wake() {
 	case c.wake <- struct{}{}:
 	default:
 	}
+}
+
+// OnNotice has f called, from any goroutine, whenever an owner's entries have a
+// new notice.
+func (c *Courier) OnNotice(f func(owner message.Address)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.noticed = f
 }
 
 // Run brings what is due until ctx ends. Then it claims nothing more, gives the
@@ -382,6 +391,12 @@ func (c *Courier) later(ctx context.Context, r result, o *store.Outcome, now tim
 		return
 	}
 	o.Noticed = true
+	c.mu.Lock()
+	tell := c.noticed
+	c.mu.Unlock()
+	if tell != nil {
+		tell(r.task.Ref.From)
+	}
 }
 
 // putBack settles tasks that were claimed and not begun, so that they are due

@@ -141,6 +141,9 @@ func (s *Server) recipient(ctx context.Context, to, from message.Address) recipi
 	if err == nil && acc.Suspended {
 		err = fmt.Errorf("mailserver: alert: recipient is suspended: %w", message.NotAccepted)
 	}
+	if err == nil {
+		err = s.hosts(ctx, to)
+	}
 	if err != nil {
 		return recipient{err: err}
 	}
@@ -301,7 +304,7 @@ func (s *Server) alertResult(r pairOf[alerted, store.AlertResult]) *wirev1.Alert
 // mend, or what may pass, stays as it is.
 func notTaken(err error) error {
 	switch message.CodeOf(err) {
-	case message.NeedBundle, message.Clock, message.RateLimited, message.StorageFull, message.Unavailable, message.Internal:
+	case message.NeedBundle, message.Clock, message.RateLimited, message.StorageFull, message.Unavailable, message.Internal, message.Stale:
 		return err
 	}
 	return message.NotAccepted

@@ -1,11 +1,9 @@
 package mailserver
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -16,9 +14,9 @@ import (
 	wirev1 "airdispatch/wire/airdispatch/v1"
 )
 
-// alertsCost is what one Alerts call takes of its caller's rate: it looks
-// through all accounts.
-const alertsCost = 20
+// alertsCost is what one Alerts call takes of its caller's rate beyond a pull's:
+// a page looks through all that is held for its reader.
+const alertsCost = 4
 
 // Alerts lists what this server holds for a recipient since a cursor: after an
 // outage, a restore or a move. The caller is the recipient, or a server in the
@@ -43,7 +41,7 @@ func (s *Server) Alerts(ctx context.Context, req *wirev1.AlertsRequest) (*wirev1
 		return nil, err
 	}
 	seq := after(req.GetAfter(), place)
-	items, more, err := s.heldFor(ctx, reader, seq, limit)
+	items, more, err := s.c.Store.Inquiries.Held(ctx, store.HeldQuery{To: reader, After: seq, Limit: limit})
 	if err != nil {
 		return nil, err
 	}
@@ -70,39 +68,6 @@ func (s *Server) Alerts(ctx context.Context, req *wirev1.AlertsRequest) (*wirev1
 	resp.Identities = s.bundles(ctx, senders)
 	return resp, nil
 }
-
-// heldFor is a page of what all authors here have for a reader. Places in the
-// log are the server's, so the pages of single authors merge into one.
-func (s *Server) heldFor(ctx context.Context, reader message.Address, seq uint64, limit int) ([]store.ListItem, bool, error) {
-	const page = 500
-	var all []store.ListItem
-	more := false
-	for last := (message.Address{}); ; {
-		accounts, err := s.c.Store.Accounts.Accounts(ctx, last, page)
-		if err != nil {
-			return nil, false, err
-		}
-		for _, a := range accounts {
-			last = a.Address
-			items, rest, err := s.c.Store.Outgoing.List(ctx, store.ListQuery{From: a.Address, To: reader, After: seq, Limit: limit})
-			if err != nil {
-				return nil, false, err
-			}
-			all, more = append(all, items...), more || rest
-		}
-		if len(all) > limit {
-			slices.SortFunc(all, bySeq)
-			all, more = all[:limit], true
-		}
-		if len(accounts) < page {
-			slices.SortFunc(all, bySeq)
-			return all, more, nil
-		}
-	}
-}
-
-// bySeq orders by place in the log.
-func bySeq(a, b store.ListItem) int { return cmp.Compare(a.Seq, b.Seq) }
 
 // alertItem is the newest version of a message as an alert. Errors:
 // message.Expired.

@@ -30,6 +30,10 @@ func (s *Server) Announce(ctx context.Context, req *wirev1.AnnounceRequest) (*wi
 	if err != nil {
 		return nil, err
 	}
+	peers, err := parsePeers(req.GetAsk())
+	if err != nil {
+		return nil, err
+	}
 	i, err := s.c.Known.Learn(ctx, &wirev1.Identity{Cards: req.GetIdentity().GetCards(), Route: req.GetIdentity().GetRoute()}, time.Now())
 	if err != nil {
 		return nil, err
@@ -44,6 +48,9 @@ func (s *Server) Announce(ctx context.Context, req *wirev1.AnnounceRequest) (*wi
 	if len(refs) > 0 {
 		s.c.Resolver.AddTrackers(refs...)
 		nudge(s.publish)
+	}
+	if err := s.askPeers(ctx, a, peers); err != nil {
+		return nil, err
 	}
 	return &wirev1.AnnounceResponse{}, nil
 }
@@ -78,6 +85,42 @@ func parseTrackers(texts []string) ([]message.Reference, error) {
 		refs = append(refs, r)
 	}
 	return refs, nil
+}
+
+// maxAsk is how many senders one announcement names.
+const maxAsk = 1000
+
+// parsePeers reads addresses of senders.
+func parsePeers(raw [][]byte) ([]message.Address, error) {
+	if len(raw) > maxAsk {
+		return nil, fmt.Errorf("mailserver: ask %d senders, at most %d: %w", len(raw), maxAsk, message.TooLarge)
+	}
+	var peers []message.Address
+	for _, b := range raw {
+		a, err := message.AddressFromBytes(b)
+		if err != nil {
+			return nil, err
+		}
+		peers = append(peers, a)
+	}
+	return peers, nil
+}
+
+// askPeers has the servers of senders asked what they hold for an owner.
+func (s *Server) askPeers(ctx context.Context, owner message.Address, peers []message.Address) error {
+	if len(peers) == 0 {
+		return nil
+	}
+	now := time.Now()
+	var qs []store.Inquiry
+	for _, p := range peers {
+		qs = append(qs, store.Inquiry{Owner: owner, Peer: p, Queued: now, Due: now})
+	}
+	if err := s.c.Store.Inquiries.AddInquiries(ctx, qs); err != nil {
+		return err
+	}
+	nudge(s.inquiries)
+	return nil
 }
 
 // Leave closes the account and erases what it held.

@@ -125,3 +125,17 @@ func (s *Server) admit(ctx context.Context, a message.Address, invite string, no
 		Address: a, Joined: now, BytesLimit: max(s.c.Limits.Bytes, 0), MessagesLimit: max(s.c.Limits.Messages, 0),
 	}, use)
 }
+
+// hosts reports whether an account's owner has mail brought here: the newest route
+// that is known says so, or none is known. Whoever brings mail for one who has
+// moved has an old route, and is to look it up again. Errors: message.Stale.
+func (s *Server) hosts(ctx context.Context, a message.Address) error {
+	i, err := s.c.Known.Identity(ctx, a)
+	if errors.Is(err, message.NotFound) || (err == nil && (i.Route == nil || i.Route.Serves(s.address, message.PurposeInbox))) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("mailserver: %s has moved: %w", a.Short(), message.Stale)
+}

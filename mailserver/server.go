@@ -63,8 +63,8 @@ type Server struct {
 	friends *otter.Cache[[2]message.Address, bool]
 	// served remembers which messages' blobs were marked as handed out.
 	served *otter.Cache[serving, bool]
-	// prefetch and publish wake the goroutines of Run.
-	prefetch, publish chan struct{}
+	// prefetch, publish and inquiries wake the goroutines of Run.
+	prefetch, publish, inquiries chan struct{}
 	// collecting keeps new reservations of blobs out while unused ones are
 	// erased: otherwise a blob could be reserved again between leaving the index
 	// and leaving the disk.
@@ -78,7 +78,7 @@ func New(c Config) *Server {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	address := c.Keyring.Address()
-	return &Server{
+	s := &Server{
 		c: c, address: address,
 		callers:    rpc.NewCallers(address, c.Verifier),
 		hub:        newHub(c.Limits.WatchersPerAddress, c.Limits.Watchers),
@@ -90,7 +90,12 @@ func New(c Config) *Server {
 		served:     bounded[serving, bool](100_000),
 		prefetch:   make(chan struct{}, 1),
 		publish:    make(chan struct{}, 1),
+		inquiries:  make(chan struct{}, 1),
 	}
+	if c.Courier != nil {
+		c.Courier.OnNotice(func(owner message.Address) { s.hub.wake(topic{address: owner}) })
+	}
+	return s
 }
 
 // bounded makes a cache that does its housekeeping in the calls themselves, so
@@ -120,6 +125,7 @@ func (s *Server) Run(ctx context.Context) error {
 	group.Go(func() { s.expiring(ctx) })
 	group.Go(func() { s.collectingBlobs(ctx) })
 	group.Go(func() { s.republishing(ctx) })
+	group.Go(func() { s.inquiring(ctx) })
 	group.Wait()
 	return nil
 }

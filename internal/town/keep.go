@@ -102,3 +102,23 @@ func (k *kept) close() error {
 
 // tracker is what a tracker keeps.
 func (k *kept) tracker() *store.Tracker { return k.records }
+
+// Copy is what a stopped host keeps in files, as a backup has it: a directory.
+func (h *Host) Copy() string {
+	h.town.t.Helper()
+	to := filepath.Join(h.town.dir, h.name+" copy")
+	h.town.act("copying "+h.name, func(context.Context) error { return os.CopyFS(to, os.DirFS(h.kept.dir)) })
+	return to
+}
+
+// Restore sets a stopped host back to what a copy has. It is up to the story to
+// begin a new epoch.
+func (h *Host) Restore(from string) {
+	h.town.t.Helper()
+	h.town.act("restoring "+h.name, func(context.Context) error {
+		if err := os.RemoveAll(h.kept.dir); err != nil {
+			return err
+		}
+		return os.CopyFS(h.kept.dir, os.DirFS(from))
+	})
+}

@@ -412,7 +412,10 @@ type AnnounceRequest struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Identity *Identity              `protobuf:"bytes,1,opt,name=identity,proto3" json:"identity,omitempty"`
 	// References of the trackers that the owner publishes to.
-	Trackers      []string `protobuf:"bytes,2,rep,name=trackers,proto3" json:"trackers,omitempty"`
+	Trackers []string `protobuf:"bytes,2,rep,name=trackers,proto3" json:"trackers,omitempty"`
+	// After a move: addresses of senders, at most 1000, whose servers are to be
+	// asked what they hold for the owner.
+	Ask           [][]byte `protobuf:"bytes,3,rep,name=ask,proto3" json:"ask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -457,6 +460,13 @@ func (x *AnnounceRequest) GetIdentity() *Identity {
 func (x *AnnounceRequest) GetTrackers() []string {
 	if x != nil {
 		return x.Trackers
+	}
+	return nil
+}
+
+func (x *AnnounceRequest) GetAsk() [][]byte {
+	if x != nil {
+		return x.Ask
 	}
 	return nil
 }
@@ -2469,10 +2479,11 @@ const file_airdispatch_v1_mailbox_proto_rawDesc = "" +
 	"\x06invite\x18\x02 \x01(\tR\x06invite\"p\n" +
 	"\fJoinResponse\x12.\n" +
 	"\x06ticket\x18\x01 \x01(\v2\x16.airdispatch.v1.SignedR\x06ticket\x120\n" +
-	"\x06server\x18\x02 \x01(\v2\x18.airdispatch.v1.IdentityR\x06server\"c\n" +
+	"\x06server\x18\x02 \x01(\v2\x18.airdispatch.v1.IdentityR\x06server\"u\n" +
 	"\x0fAnnounceRequest\x124\n" +
 	"\bidentity\x18\x01 \x01(\v2\x18.airdispatch.v1.IdentityR\bidentity\x12\x1a\n" +
-	"\btrackers\x18\x02 \x03(\tR\btrackers\"\x12\n" +
+	"\btrackers\x18\x02 \x03(\tR\btrackers\x12\x10\n" +
+	"\x03ask\x18\x03 \x03(\fR\x03ask\"\x12\n" +
 	"\x10AnnounceResponse\"\x0e\n" +
 	"\fLeaveRequest\"\x0f\n" +
 	"\rLeaveResponse\"1\n" +
