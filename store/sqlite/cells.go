@@ -90,11 +90,8 @@ func shareSigned(b []byte) (*wirev1.Signed, error) {
 	return unpackSigned(b)
 }
 
-// shareSlot reads a slot whose fields share b; no bytes are nil.
+// shareSlot reads a slot whose fields share b.
 func shareSlot(b []byte) (*wirev1.Slot, error) {
-	if len(b) == 0 {
-		return nil, nil
-	}
 	if f, ok := threeFields(b); ok {
 		return &wirev1.Slot{Address: f[0], Box: f[1], Sealed: f[2]}, nil
 	}

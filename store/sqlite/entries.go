@@ -88,9 +88,12 @@ func readEntry(row []cell) (e store.Entry, err error) {
 	}
 	e.Version, e.Arrived, e.Folder, e.Read = uint64(row[3].n), moment(row[4].n), store.Folder(row[5].n), row[6].n != 0
 	own(&row[9], &row[10])
-	if e.Slot, err = shareSlot(row[10].b); err == nil {
-		e.Head, err = shareSigned(row[9].b)
+	if len(row[10].b) > 0 {
+		if e.Slot, err = shareSlot(row[10].b); err != nil {
+			return e, err
+		}
 	}
+	e.Head, err = shareSigned(row[9].b)
 	return e, err
 }
 
