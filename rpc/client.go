@@ -217,7 +217,7 @@ type doer func(*http.Request) (*http.Response, error)
 // are bounded message by message.
 func (d doer) Do(req *http.Request) (*http.Response, error) {
 	res, err := d(req)
-	if err == nil && !isStream(req) {
+	if err == nil && !isStream(req) && !said(res.ContentLength) {
 		res.Body = http.MaxBytesReader(nil, res.Body, maxBody)
 	}
 	return res, err

@@ -156,7 +156,7 @@ func pace(w http.ResponseWriter, r *http.Request, draining context.Context) func
 	p := &pacedBody{ReadCloser: r.Body, control: control, begun: time.Now(), stream: isStream(r), shared: r.ProtoMajor == 1}
 	r.Body = p
 	if !p.stream {
-		if isCall(r) {
+		if isCall(r) && !said(r.ContentLength) {
 			r.Body = http.MaxBytesReader(w, p, maxBody)
 		}
 		return p.finish
@@ -167,6 +167,10 @@ func pace(w http.ResponseWriter, r *http.Request, draining context.Context) func
 		p.finish()
 	}
 }
+
+// said reports whether a length that was declared is below the bound of a call's
+// body: net/http then lets no more through, and nothing else need count.
+func said(length int64) bool { return length >= 0 && length <= maxBody }
 
 // isStream reports whether a request may be a stream: Connect says so, gRPC gives
 // all its calls one type.
