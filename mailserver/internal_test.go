@@ -3,12 +3,14 @@ package mailserver
 import (
 	"context"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
 
 	"airdispatch/message"
 	wirev1 "airdispatch/wire/airdispatch/v1"
@@ -51,6 +53,18 @@ func FuzzDescribe(f *testing.F) {
 			if !d.addressed(a) {
 				t.Fatal("a recipient is not addressed")
 			}
+		}
+		var h wirev1.Head
+		var b wirev1.Binding
+		if err != nil || proto.Unmarshal(body, &h) != nil || proto.Unmarshal(h.GetBinding(), &b) != nil {
+			return
+		}
+		want := description{
+			public: b.GetAudience() == wirev1.Audience_AUDIENCE_PUBLIC, tombstone: b.GetKind() == wirev1.Kind_KIND_TOMBSTONE,
+			to: d.to, expires: b.GetExpires(), payload: int(h.GetPayloadLen()),
+		}
+		if !reflect.DeepEqual(d, want) || len(d.to) != len(b.GetTo()) {
+			t.Fatalf("got %+v, want %+v to %d", d, want, len(b.GetTo()))
 		}
 	})
 }
