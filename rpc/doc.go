@@ -5,8 +5,10 @@
 //
 // Calls are Connect (and with it gRPC and gRPC-Web) over HTTP/2 or HTTP/1.1 over
 // TLS 1.3, on one port with everything else that a server offers; blobs travel as
-// plain HTTP/1.1 bodies, which costs half of what HTTP/2 does. A call is at
-// most message.MaxCall bytes in either direction. Nothing is compressed: signed
+// plain HTTP/1.1 bodies, which costs half of what HTTP/2 does. For the same reason a
+// Peer makes calls that come one after the other on one HTTP/1.1 connection; calls
+// that come at once, and all of somebody who has a stream, share one of HTTP/2. A
+// call is at most message.MaxCall bytes in either direction. Nothing is compressed: signed
 // and sealed bytes do not shrink, and a small compressed body that opens to a
 // large one is an attack; a request with a content coding is refused. There are
 // no redirects, no cookies and no proxy from the environment.
