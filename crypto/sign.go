@@ -100,15 +100,9 @@ type VerifyKey [32]byte
 // one signature fits every message. Keys that were read before may be given as known: one of them is not looked at again,
 // because finding the point is half the price of a signature check.
 func ParseVerifyKey(b []byte, known ...VerifyKey) (VerifyKey, error) {
-	if len(b) != 33 {
-		return VerifyKey{}, fmt.Errorf("crypto: read verify key: %d bytes, want 33", len(b))
-	}
-	if b[0] != algorithmEd25519 {
-		return VerifyKey{}, fmt.Errorf("crypto: read verify key: algorithm %d: %w", b[0], ErrUnknownKind)
-	}
-	k := VerifyKey(b[1:])
-	if slices.Contains(known, k) {
-		return k, nil
+	k, err := ClaimedVerifyKey(b)
+	if err != nil || slices.Contains(known, k) {
+		return k, err
 	}
 	compressed := curve.CompressedEdwardsY(k)
 	var point curve.EdwardsPoint
@@ -122,6 +116,18 @@ func ParseVerifyKey(b []byte, known ...VerifyKey) (VerifyKey, error) {
 		return VerifyKey{}, errors.New("crypto: read verify key: point of small order")
 	}
 	return k, nil
+}
+
+// ClaimedVerifyKey reads the wire form without a look at the point. What it returns may only be compared with keys that
+// ParseVerifyKey has let through, never used to check a signature.
+func ClaimedVerifyKey(b []byte) (VerifyKey, error) {
+	if len(b) != 33 {
+		return VerifyKey{}, fmt.Errorf("crypto: read verify key: %d bytes, want 33", len(b))
+	}
+	if b[0] != algorithmEd25519 {
+		return VerifyKey{}, fmt.Errorf("crypto: read verify key: algorithm %d: %w", b[0], ErrUnknownKind)
+	}
+	return VerifyKey(b[1:]), nil
 }
 
 // Bytes returns the wire form, 33 bytes.

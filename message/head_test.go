@@ -188,3 +188,51 @@ func TestTermsWords(t *testing.T) {
 	_, err := ParseTerms("unknown")
 	refused(t, err, Invalid)
 }
+
+// Heads that are checked together get the verdicts that each would get alone,
+// and a key that is no good is refused although ParseHead does not look at it.
+func TestVerifyHeads(t *testing.T) {
+	ann, bob := user(t, "ann"), user(t, "bob")
+	good := ann.seal(t, ann.post(t, "profile", "I am Ann")).Head.Signed
+	with := func(change func(s *wirev1.Signed)) *wirev1.Signed {
+		s := proto.CloneOf(good)
+		change(s)
+		return s
+	}
+	identity := append([]byte{1, 1}, make([]byte, 31)...)
+	off := append([]byte{1, 2}, make([]byte, 31)...)
+	cases := []struct {
+		name  string
+		head  *wirev1.Signed
+		chain *Chain
+		want  Code
+	}{
+		{"good", good, ann.Chain, 0},
+		{"another signature", with(func(s *wirev1.Signed) { s.Signature[0] ^= 1 }), ann.Chain, BadSignature},
+		{"good again", good, ann.Chain, 0},
+		{"another author", good, bob.Chain, Invalid},
+		{"a stranger's key", with(func(s *wirev1.Signed) { s.Key = bob.Signer.Public().Bytes() }), ann.Chain, BadSignature},
+		{"a key of small order", with(func(s *wirev1.Signed) { s.Key = identity }), ann.Chain, Invalid},
+		{"a key that is no point", with(func(s *wirev1.Signed) { s.Key = off }), ann.Chain, Invalid},
+	}
+	var claims []HeadClaim
+	var authors []*Chain
+	for _, c := range cases {
+		claims, authors = append(claims, must(ParseHead(c.head))(t)), append(authors, c.chain)
+	}
+	for _, v := range []crypto.Verifier{crypto.Single{}, crypto.NewVerifier()} {
+		heads, errs := VerifyHeads(v, claims, authors)
+		for n, c := range cases {
+			t.Run(c.name, func(t *testing.T) {
+				alone, err := claims[n].Verify(v, c.chain)
+				if (heads[n] == nil) != (c.want != 0) || (alone == nil) != (c.want != 0) {
+					t.Errorf("together %v, alone %v", heads[n], alone)
+				}
+				if c.want != 0 || err != nil || errs[n] != nil {
+					refused(t, err, c.want)
+					refused(t, errs[n], c.want)
+				}
+			})
+		}
+	}
+}

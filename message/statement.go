@@ -52,6 +52,11 @@ type parsed struct {
 // parse bounds, reads and shapes a statement without believing it, in the order
 // of docs/protocol.md §2.3. A key among known was read before.
 func parse(kind string, s *wirev1.Signed, limit int, into proto.Message, known ...crypto.VerifyKey) (parsed, error) {
+	return parseWith(kind, s, limit, into, func(b []byte) (crypto.VerifyKey, error) { return crypto.ParseVerifyKey(b, known...) })
+}
+
+// parseWith is parse with another way to read the key.
+func parseWith(kind string, s *wirev1.Signed, limit int, into proto.Message, readKey func([]byte) (crypto.VerifyKey, error)) (parsed, error) {
 	if s == nil || len(s.GetBody()) == 0 {
 		return parsed{}, refuse(Invalid, "%s: missing", kind)
 	}
@@ -61,9 +66,9 @@ func parse(kind string, s *wirev1.Signed, limit int, into proto.Message, known .
 	if len(s.GetSignature()) != signatureSize {
 		return parsed{}, refuse(Invalid, "%s: signature of %d bytes", kind, len(s.GetSignature()))
 	}
-	key, err := parseKey(kind, s.GetKey(), known...)
+	key, err := readKey(s.GetKey())
 	if err != nil {
-		return parsed{}, err
+		return parsed{}, refuseKey(kind, err)
 	}
 	if err := proto.Unmarshal(s.GetBody(), into); err != nil {
 		return parsed{}, refuse(Invalid, "%s: not the expected message", kind)
@@ -89,18 +94,22 @@ func fields(b []byte, limit int) int {
 	return n
 }
 
-// parseKey reads a verification key. An algorithm that is not known here is
-// Unsupported: the statement may be good, and a newer program can tell. Keys in
-// known were read before.
+// parseKey reads a verification key. Keys in known were read before.
 func parseKey(what string, b []byte, known ...crypto.VerifyKey) (crypto.VerifyKey, error) {
 	key, err := crypto.ParseVerifyKey(b, known...)
-	switch {
-	case errors.Is(err, crypto.ErrUnknownKind):
-		return key, refuse(Unsupported, "%s: %v", what, err)
-	case err != nil:
-		return key, refuse(Invalid, "%s: %v", what, err)
+	if err != nil {
+		return key, refuseKey(what, err)
 	}
 	return key, nil
+}
+
+// refuseKey says why a key was not read. An algorithm that is not known here is
+// Unsupported: the statement may be good, and a newer program can tell.
+func refuseKey(what string, err error) error {
+	if errors.Is(err, crypto.ErrUnknownKind) {
+		return refuse(Unsupported, "%s: %v", what, err)
+	}
+	return refuse(Invalid, "%s: %v", what, err)
 }
 
 // verifyAll checks the signatures of statements in one batch.
