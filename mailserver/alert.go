@@ -66,6 +66,15 @@ type recipient struct {
 	err     error
 }
 
+// judged is one item of a call as far as it was read.
+type judged struct {
+	item  *wirev1.AlertItem
+	to    message.Address
+	claim message.HeadClaim
+	who   recipient
+	err   error
+}
+
 // intake verifies the items of one call. What concerns several of them (who
 // calls, which accounts there are, what their owners think of the senders) is
 // looked up once.
@@ -87,15 +96,8 @@ func (s *Server) intake(ctx context.Context, req *wirev1.AlertRequest) (*intake,
 	in := &intake{bundle: b, origin: origin}
 	known := make(map[[2]message.Address]recipient)
 	now := time.Now()
-	type judged struct {
-		item  *wirev1.AlertItem
-		to    message.Address
-		claim message.HeadClaim
-		who   recipient
-		err   error
-	}
-	// First what needs the store, one after the other; then the signatures, all
-	// at the same time.
+	// First what needs the store, one after the other; then the signatures,
+	// together.
 	items := make([]judged, len(req.GetItems()))
 	for n, item := range req.GetItems() {
 		j := judged{item: item}
@@ -113,11 +115,35 @@ func (s *Server) intake(ctx context.Context, req *wirev1.AlertRequest) (*intake,
 		}
 		items[n] = j
 	}
-	in.alerts = parallel(items, func(j judged) alerted {
-		if j.err != nil {
-			return alerted{err: j.err}
+	in.alerts = spread(items, checkedTogether, func(items []judged) []alerted {
+		return s.judge(ctx, in, items, now)
+	})
+	return in, nil
+}
+
+// judge checks alerts, their signatures as one batch, and places them.
+func (s *Server) judge(ctx context.Context, in *intake, items []judged, now time.Time) []alerted {
+	out := make([]alerted, len(items))
+	var claims []message.HeadClaim
+	var authors []*message.Chain
+	var places []int
+	for n, j := range items {
+		author, err := (*message.Chain)(nil), j.err
+		if err == nil {
+			author, err = in.bundle.author(ctx, in.origin, j.claim, j.to)
 		}
-		h, err := s.checkAlert(ctx, b, origin, j.claim, j.item)
+		if out[n].err = err; err == nil {
+			claims, authors, places = append(claims, j.claim), append(authors, author), append(places, n)
+		}
+	}
+	heads, errs := message.VerifyHeads(s.c.Verifier, claims, authors)
+	for i, n := range places {
+		j, h, err := items[n], heads[i], errs[i]
+		if err != nil {
+			err = in.bundle.unverified(j.claim, err)
+		} else {
+			err = checkSlot(h, j.item.GetSlot(), j.to)
+		}
 		if err == nil {
 			err = message.NotAhead(h.Time, now)
 		}
@@ -127,11 +153,12 @@ func (s *Server) intake(ctx context.Context, req *wirev1.AlertRequest) (*intake,
 			err = j.who.err
 		}
 		if err != nil {
-			return alerted{err: err}
+			out[n] = alerted{err: err}
+			continue
 		}
-		return s.place(store.Alert{To: j.to, Head: h, Slot: j.item.GetSlot(), Origin: origin, Now: now}, j.who.verdict)
-	})
-	return in, nil
+		out[n] = s.place(store.Alert{To: j.to, Head: h, Slot: j.item.GetSlot(), Origin: in.origin, Now: now}, j.who.verdict)
+	}
+	return out
 }
 
 // recipient looks up whether an address is hosted here and what its owner
@@ -164,6 +191,20 @@ func (s *Server) checkAlert(ctx context.Context, b *bundle, origin message.Addre
 	if err != nil {
 		return nil, err
 	}
+	author, err := b.author(ctx, origin, claim, to)
+	if err != nil {
+		return nil, err
+	}
+	h, err := claim.Verify(s.c.Verifier, author)
+	if err != nil {
+		return nil, b.unverified(claim, err)
+	}
+	return h, checkSlot(h, item.GetSlot(), to)
+}
+
+// author is the chain to verify an alert with, when it is addressed to its
+// recipient and the server that brings it speaks for the author.
+func (b *bundle) author(ctx context.Context, origin message.Address, claim message.HeadClaim, to message.Address) (*message.Chain, error) {
 	if !claim.Addressed(to) {
 		return nil, fmt.Errorf("mailserver: alert: not addressed to %s: %w", to.Short(), message.NotAccepted)
 	}
@@ -178,14 +219,16 @@ func (s *Server) checkAlert(ctx context.Context, b *bundle, origin message.Addre
 	if err != nil {
 		return nil, err
 	}
-	h, err := claim.Verify(s.c.Verifier, author.Chain)
+	return author.Chain, nil
+}
+
+// unverified is why an alert's head was not verified: cards that came along and
+// do not do are not asked for again.
+func (b *bundle) unverified(claim message.HeadClaim, err error) error {
 	if errors.Is(err, message.NeedBundle) && b.has(claim.From()) {
-		return nil, fmt.Errorf("mailserver: alert: %w", message.NotAccepted)
+		return fmt.Errorf("mailserver: alert: %w", message.NotAccepted)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return h, checkSlot(h, item.GetSlot(), to)
+	return err
 }
 
 // checkSlot refuses a slot that is not the reader's, is there with a tombstone,
@@ -256,7 +299,7 @@ func (s *Server) takeInAll(ctx context.Context, ins []*intake) []*wirev1.AlertRe
 				results[n].b, kept = kept[0], kept[1:]
 			}
 		}
-		out = append(out, &wirev1.AlertResponse{Results: parallel(results, s.alertResult)})
+		out = append(out, &wirev1.AlertResponse{Results: spread(results, signedTogether, each(s.alertResult))})
 	}
 	return out
 }

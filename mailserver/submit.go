@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"connectrpc.com/connect"
@@ -36,18 +37,33 @@ type checked struct {
 	err error
 }
 
-// check verifies submissions of one author, all at the same time so that their
-// signatures are checked as one batch. The cheap checks come first.
+// check verifies submissions of one author, their signatures as one batch. The
+// cheap checks come first.
 func (s *Server) check(author *message.Chain, ws []*wirev1.Submission) []checked {
 	now := time.Now()
-	return parallel(ws, func(w *wirev1.Submission) checked {
-		sub, err := s.checkOne(author, w, now)
-		return checked{sub, err}
+	return spread(ws, checkedTogether, func(ws []*wirev1.Submission) []checked {
+		out := make([]checked, len(ws))
+		var claims []message.HeadClaim
+		var places []int
+		for n, w := range ws {
+			claim, err := s.claim(author, w, &out[n].sub)
+			if out[n].err = err; err == nil {
+				claims, places = append(claims, claim), append(places, n)
+			}
+		}
+		heads, errs := message.VerifyHeads(s.c.Verifier, claims, slices.Repeat([]*message.Chain{author}, len(claims)))
+		for i, n := range places {
+			if out[n].err = errs[i]; errs[i] == nil {
+				out[n].err = checkBody(heads[i], ws[n], now, &out[n].sub)
+			}
+		}
+		return out
 	})
 }
 
-func (s *Server) checkOne(author *message.Chain, w *wirev1.Submission, now time.Time) (store.Submission, error) {
-	var none store.Submission
+// claim is the cheap part of a check: everything before the signature.
+func (s *Server) claim(author *message.Chain, w *wirev1.Submission, sub *store.Submission) (message.HeadClaim, error) {
+	var none message.HeadClaim
 	if err := s.rates.submits.take(author.Address(), 1); err != nil {
 		return none, err
 	}
@@ -58,39 +74,44 @@ func (s *Server) checkOne(author *message.Chain, w *wirev1.Submission, now time.
 	if claim.From() != author.Address() {
 		return none, fmt.Errorf("mailserver: submit: a message of %s: %w", claim.From().Short(), message.Denied)
 	}
-	blobs, err := parseBlobs(w.GetBlobs())
-	if err != nil {
+	if sub.Blobs, err = parseBlobs(w.GetBlobs()); err != nil {
 		return none, err
 	}
 	if len(w.GetPayload()) > message.MaxPayload {
 		return none, fmt.Errorf("mailserver: submit: payload: %w", message.TooLarge)
 	}
-	h, err := claim.Verify(s.c.Verifier, author)
-	if err != nil {
-		return none, err
-	}
+	return claim, nil
+}
+
+// checkBody checks what a verified head says against what came with it, and
+// fills the submission in.
+func checkBody(h *message.Head, w *wirev1.Submission, now time.Time, sub *store.Submission) error {
 	if err := message.NotAhead(h.Time, now); err != nil {
-		return none, err
+		return err
 	}
-	if h.Tombstone() && len(blobs)+len(w.GetSlots()) != 0 {
-		return none, fmt.Errorf("mailserver: submit: a tombstone has no slots and no blobs: %w", message.Invalid)
+	if h.Tombstone() && len(sub.Blobs)+len(w.GetSlots()) != 0 {
+		return fmt.Errorf("mailserver: submit: a tombstone has no slots and no blobs: %w", message.Invalid)
 	}
 	if h.Expired(now) && !h.Tombstone() {
-		return none, fmt.Errorf("mailserver: submit: %w", message.Expired)
+		return fmt.Errorf("mailserver: submit: %w", message.Expired)
 	}
 	if err := h.CheckSlots(w.GetSlots()); err != nil {
-		return none, err
+		return err
 	}
 	if err := h.CheckPayload(w.GetPayload()); err != nil {
-		return none, err
+		return err
 	}
-	return store.Submission{Head: h, Slots: w.GetSlots(), Payload: w.GetPayload(), Blobs: blobs, Now: now}, nil
+	sub.Head, sub.Slots, sub.Payload, sub.Now = h, w.GetSlots(), w.GetPayload(), now
+	return nil
 }
 
 // parseBlobs reads the blobs beside a head.
 func parseBlobs(ws []*wirev1.BlobRef) ([]store.BlobRef, error) {
 	if len(ws) > message.MaxBlobs {
 		return nil, fmt.Errorf("mailserver: %d blobs, at most %d: %w", len(ws), message.MaxBlobs, message.TooLarge)
+	}
+	if len(ws) == 0 {
+		return nil, nil
 	}
 	var out []store.BlobRef
 	seen := make(map[message.ID]bool, len(ws))
@@ -142,9 +163,9 @@ func (s *Server) submit(ctx context.Context, items []checked) []*wirev1.SubmitRe
 		return results
 	}
 	kept := s.c.Store.Outgoing.Submit(ctx, subs)
-	signed := parallel(pair(subs, kept), func(p pairOf[store.Submission, store.SubmitResult]) *wirev1.SubmitResult {
+	signed := spread(pair(subs, kept), signedTogether, each(func(p pairOf[store.Submission, store.SubmitResult]) *wirev1.SubmitResult {
 		return s.submitted(p.a.Head, p.b)
-	})
+	}))
 	for n, place := range places {
 		results[place] = signed[n]
 	}
