@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -39,6 +40,8 @@ const (
 	maxBodies = 32
 	// maxAnswerHeader bounds the headers of an answer, in bytes.
 	maxAnswerHeader = 64 << 10
+	// smallBody is the longest body of a call that is sent together with its head.
+	smallBody = 64 << 10
 	// unreachable is how long a host that could not be reached is tried last.
 	unreachable = 30 * time.Second
 )
@@ -193,9 +196,33 @@ func (l *link) call(req *http.Request) (*http.Response, error) {
 		// when it finds that the connection was closed while it lay idle. Writes are
 		// idempotent by id, whatever the method says.
 		req.Header["Idempotency-Key"] = nil
+		req = inMemory(req)
 		return held(func() { l.engaged.Store(false) })(l.send(l.lane, req))
 	}
 	return l.send(l.calls, req)
+}
+
+// inMemory is a request whose body, where it is small, is in memory for net/http
+// to see: with any other it sends the head first, in a record and a packet of
+// its own, because such a body may take its time.
+func inMemory(req *http.Request) *http.Request {
+	if req.ContentLength <= 0 || req.ContentLength > smallBody || req.GetBody == nil {
+		return req
+	}
+	body, err := req.GetBody()
+	if err != nil {
+		return req
+	}
+	defer func() { _ = body.Close() }() // memory, as the original is
+	b := make([]byte, req.ContentLength)
+	if _, err := io.ReadFull(body, b); err != nil {
+		return req
+	}
+	out := req.WithContext(req.Context())
+	out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }
+	out.Body = io.NopCloser(bytes.NewReader(b))
+	_ = req.Body.Close() // nobody reads it any more
+	return out
 }
 
 // held calls release once the exchange is over: at once where there is none,
