@@ -239,13 +239,11 @@ func (s *Server) takeHeld(ctx context.Context, owner, origin message.Address, re
 	if err != nil {
 		return err
 	}
-	h := held{s: s, in: &intake{bundle: b, origin: origin}, owner: owner, lookups: inquiryLookups}
-	for _, item := range resp.GetItems() {
-		h.in.alerts = append(h.in.alerts, h.judge(ctx, item))
-	}
-	h.in.learn(ctx)
+	in := &intake{bundle: b, origin: origin}
+	in.alerts = s.judgeHeld(ctx, in, owner, resp.GetItems())
+	in.learn(ctx)
 	var alerts []store.Alert
-	for _, a := range h.in.alerts {
+	for _, a := range in.alerts {
 		if a.err == nil {
 			alerts = append(alerts, a.alert)
 		} else {
@@ -265,47 +263,38 @@ func (s *Server) takeHeld(ctx context.Context, owner, origin message.Address, re
 	return nil
 }
 
-// held is what is needed to judge one page.
-type held struct {
-	s       *Server
-	in      *intake
-	owner   message.Address
-	lookups int
-}
-
-// judge verifies one item as an alert for the owner.
-func (h *held) judge(ctx context.Context, item *wirev1.AlertItem) alerted {
-	to, err := message.AddressFromBytes(item.GetTo())
-	if err != nil {
-		return alerted{err: err}
-	}
-	if to != h.owner {
-		return alerted{err: fmt.Errorf("mailserver: inquiry: for %s: %w", to.Short(), message.NotAccepted)}
-	}
-	claim, err := message.ParseHead(item.GetHead())
-	if err != nil {
-		return alerted{err: err}
-	}
-	who := h.s.recipient(ctx, to, claim.From())
-	if who.err != nil {
-		return alerted{err: who.err}
-	}
-	head, err := h.s.checkAlert(ctx, h.in.bundle, h.in.origin, claim, item)
-	if errors.Is(err, message.NeedBundle) && h.lookups > 0 {
-		h.lookups--
-		if f, lookErr := h.s.c.Resolver.Lookup(ctx, claim.From()); lookErr == nil {
-			h.in.bundle.add(f.Subject)
-			head, err = h.s.checkAlert(ctx, h.in.bundle, h.in.origin, claim, item)
+// judgeHeld verifies items as alerts for the owner. Authors whose bundles did not
+// come along are looked up.
+func (s *Server) judgeHeld(ctx context.Context, in *intake, owner message.Address, items []*wirev1.AlertItem) []alerted {
+	js := make([]judged, len(items))
+	for n, item := range items {
+		j := judged{item: item}
+		if j.to, j.err = message.AddressFromBytes(item.GetTo()); j.err == nil && j.to != owner {
+			j.err = fmt.Errorf("mailserver: inquiry: for %s: %w", j.to.Short(), message.NotAccepted)
 		}
+		if j.err == nil {
+			j.claim, j.err = message.ParseHead(item.GetHead())
+		}
+		if j.err == nil {
+			j.who = s.recipient(ctx, owner, j.claim.From())
+		}
+		js[n] = j
 	}
-	now := time.Now()
-	if err == nil {
-		err = message.NotAhead(head.Time, now)
+	now, lookups := time.Now(), 0
+	out := s.judge(ctx, in, js, now)
+	for n := range out {
+		if !errors.Is(out[n].err, message.NeedBundle) {
+			continue
+		}
+		if from := js[n].claim.From(); !in.bundle.has(from) && lookups < inquiryLookups {
+			lookups++
+			if f, err := s.c.Resolver.Lookup(ctx, from); err == nil {
+				in.bundle.add(f.Subject)
+			}
+		}
+		out[n] = s.judge(ctx, in, js[n:n+1], now)[0]
 	}
-	if err != nil {
-		return alerted{err: err}
-	}
-	return h.s.place(store.Alert{To: to, Head: head, Slot: item.GetSlot(), Origin: h.in.origin, Now: now}, who.verdict)
+	return out
 }
 
 // add puts an identity that was looked up beside those that came along.
