@@ -37,10 +37,11 @@ func adviceByCause(err error) string {
 }
 
 // shorter are texts of errors, and what a person would rather read: which host,
-// and what about it, without the names of calls. TestPlainRealErrors makes them
+// and what about it, without the names of calls. TestAdviceOfRealErrors makes them
 // as they are made.
 var shorter = [][2]string{
 	{`rpc: (?:/airdispatch\.v1\.\w+/\w+ at |(?:GET|HEAD|PUT|POST) )ad1\w+: `, ""},
+	{`not allowed: (?:unavailable: )?dial tcp (\S+): (?:rpc: )?dial \S+: not a public address: not allowed`, "$1 is not a public address"},
 	{`unavailable; try again later: unavailable: `, "unavailable; try again later: "},
 	{`unavailable; try again later: dial tcp (\S+): (?:connect: )?`, "$1 cannot be reached: "},
 	{`(?:client: )?mail server (https://\S+): (?:rpc: [^:]+: )?\S+ cannot be reached: `, "the mail server $1 cannot be reached: "},
