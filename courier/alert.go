@@ -63,7 +63,7 @@ func fit(parcels []parcel) int {
 // pack reads what an alert brings: the newest head and the recipient's slot. A
 // result instead of a parcel settles the task as it is.
 func (c *Courier) pack(ctx context.Context, t store.Task) (parcel, *result) {
-	versions, err := store.ServeOne(ctx, c.c.Outgoing, t.Ref, message.Address{}, t.Version-1, time.Now())
+	versions, err := store.ServeOne(ctx, c.c.Outgoing, store.ServeItem{Ref: t.Ref, After: t.Version - 1}, message.Address{}, time.Now())
 	if errors.Is(err, message.NotFound) || (err == nil && len(versions) == 0) {
 		return parcel{}, &result{task: t}
 	}

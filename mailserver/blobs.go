@@ -265,7 +265,7 @@ func (s *Server) serveKept(w http.ResponseWriter, r *http.Request, id message.ID
 	newest := versions[len(versions)-1].Number
 	what := serving{ref, reader, newest}
 	if _, had := s.served.GetIfPresent(what); !d.public && !had && r.Method == http.MethodGet {
-		if _, err := store.ServeOne(r.Context(), s.c.Store.Outgoing, ref, reader, newest-1, time.Now()); err != nil {
+		if _, err := store.ServeOne(r.Context(), s.c.Store.Outgoing, store.ServeItem{Ref: ref, After: newest - 1}, reader, time.Now()); err != nil {
 			return err
 		}
 		s.served.Set(what, true)

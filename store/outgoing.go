@@ -99,8 +99,8 @@ type Serving struct {
 }
 
 // ServeOne serves a single message.
-func ServeOne(ctx context.Context, o Outgoing, ref message.Ref, reader message.Address, after uint64, now time.Time) ([]Version, error) {
-	s := o.Serve(ctx, ServeQuery{Items: []ServeItem{{ref, after}}, Reader: reader, Now: now})[0]
+func ServeOne(ctx context.Context, o Outgoing, item ServeItem, reader message.Address, now time.Time) ([]Version, error) {
+	s := o.Serve(ctx, ServeQuery{Items: []ServeItem{item}, Reader: reader, Now: now})[0]
 	return s.Versions, s.Err
 }
 

@@ -94,7 +94,7 @@ func TestRecallBeforeReading(t *testing.T) {
 		ann.Recalls(m)
 		bob.Awaits(m, 2)
 		bob.CannotRead(m, message.Recalled)
-		versions, err := store.ServeOne(t.Context(), one.Mail().Outgoing, m, message.Address{}, 0, time.Now())
+		versions, err := store.ServeOne(t.Context(), one.Mail().Outgoing, store.ServeItem{Ref: m}, message.Address{}, time.Now())
 		w.Check(err == nil && len(versions) == 2, "%d versions stand at the origin: %v", len(versions), err)
 		for _, v := range versions {
 			w.Check(len(v.Payload) == 0 && len(v.Slots) == 0, "version %d still has a payload or slots", v.Number)

@@ -31,7 +31,7 @@ func TestEphemeral(t *testing.T) {
 		bob.CannotRead(m, message.Expired)
 		carl.CannotRead(m, message.Expired)
 		ann.CannotRead(m, message.Expired)
-		versions, err := store.ServeOne(t.Context(), one.Mail().Outgoing, m, message.Address{}, 0, time.Now())
+		versions, err := store.ServeOne(t.Context(), one.Mail().Outgoing, store.ServeItem{Ref: m}, message.Address{}, time.Now())
 		w.Check(err == nil && len(versions) == 1 && len(versions[0].Payload) == 0 && len(versions[0].Slots) == 0, "the origin still has it: %d versions, %v", len(versions), err)
 		_, err = two.Mail().Copies.Copy(t.Context(), bob.Address(), m)
 		w.Check(message.CodeOf(err) == message.NotFound, "the reader's server still has it: %v", err)

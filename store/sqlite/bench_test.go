@@ -259,7 +259,7 @@ func BenchmarkServe(b *testing.B) {
 		}
 	}
 	parallel(b, func(i int) error {
-		_, err := store.ServeOne(context.Background(), m.Outgoing, work[i%len(work)].Head.Ref(), bob, 0, time.Now())
+		_, err := store.ServeOne(context.Background(), m.Outgoing, store.ServeItem{Ref: work[i%len(work)].Head.Ref()}, bob, time.Now())
 		return err
 	})
 }

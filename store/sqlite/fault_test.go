@@ -241,7 +241,10 @@ func storyOut(m *store.Mail, ann, bob message.Address, s []store.Submission) []c
 			_, _, err := m.Outgoing.List(ctx, store.ListQuery{From: ann, Limit: 5, To: bob})
 			return err
 		}},
-		{"serve", func() error { _, err := store.ServeOne(ctx, m.Outgoing, ref, bob, 0, now); return err }},
+		{"serve", func() error {
+			_, err := store.ServeOne(ctx, m.Outgoing, store.ServeItem{Ref: ref}, bob, now)
+			return err
+		}},
 		{"final", submitting(m, final)},
 		{"claim", func() (err error) { claimed, err = m.Tasks.Claim(ctx, store.TaskAlert, now, 0, 1); return err }},
 		{"report", func() error {

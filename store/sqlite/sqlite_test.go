@@ -94,7 +94,7 @@ func TestReopen(t *testing.T) {
 	if err != nil || len(items) != 1 || len(items[0].Versions) != 1 || len(items[0].Versions[0].Slots) != 2 {
 		t.Fatal(items, err)
 	}
-	v, err := store.ServeOne(ctx, m.Outgoing, s.Head.Ref(), p[1].Address(), 0, s.Now)
+	v, err := store.ServeOne(ctx, m.Outgoing, store.ServeItem{Ref: s.Head.Ref()}, p[1].Address(), s.Now)
 	if err != nil || len(v) != 1 || len(v[0].Payload) != len(s.Payload) {
 		t.Fatal(v, err)
 	}

@@ -83,7 +83,7 @@ func testSubmitBlobs(t *testing.T, m *store.Mail) {
 	refused(t, "another size", try(), message.NotFound)
 	s.Blobs[0].Size = 100
 	done(t, "submit", try())
-	v, err := store.ServeOne(ctx, m.Outgoing, s.Head.Ref(), bob.Address(), 0, noon())
+	v, err := store.ServeOne(ctx, m.Outgoing, store.ServeItem{Ref: s.Head.Ref()}, bob.Address(), noon())
 	if err != nil || len(v[0].Blobs) != 1 || v[0].Blobs[0] != other {
 		t.Fatalf("got %+v, %v", v, err)
 	}

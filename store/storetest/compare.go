@@ -238,7 +238,7 @@ func (c *comparison) serve(t *rapid.T) {
 		reader = c.who(t, "reader")
 	}
 	c.both(t, "serve", func(m *store.Mail) string {
-		v, err := store.ServeOne(context.Background(), m.Outgoing, ref, reader, after, c.now)
+		v, err := store.ServeOne(context.Background(), m.Outgoing, store.ServeItem{Ref: ref, After: after}, reader, c.now)
 		return said(err) + portraitOfVersions(v)
 	})
 }

@@ -182,7 +182,7 @@ func testConcurrentRecall(t *testing.T, m *store.Mail) {
 			if i == 0 {
 				return m.Outgoing.Submit(ctx, []store.Submission{recall})[0].Err
 			}
-			v, err := store.ServeOne(ctx, m.Outgoing, s.Head.Ref(), bob.Address(), 0, noon())
+			v, err := store.ServeOne(ctx, m.Outgoing, store.ServeItem{Ref: s.Head.Ref()}, bob.Address(), noon())
 			got = err == nil && len(v) > 0 && len(v[len(v)-1].Payload) > 0
 			return err
 		})

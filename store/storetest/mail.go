@@ -174,7 +174,7 @@ func testRecallOutlives(t *testing.T, m *store.Mail) {
 	if err != nil || len(tasks) != 1 || tasks[0].Version != 2 {
 		t.Fatalf("tasks: got %v, %v", tasks, err)
 	}
-	v, err := store.ServeOne(ctx, m.Outgoing, recall.Head.Ref(), message.Address{}, 0, noon())
+	v, err := store.ServeOne(ctx, m.Outgoing, store.ServeItem{Ref: recall.Head.Ref()}, message.Address{}, noon())
 	if err != nil || len(v) != 2 || !v[1].Tombstone || len(v[0].Payload)+len(v[1].Payload) != 0 {
 		t.Fatalf("heads: got %v, %v", v, err)
 	}

@@ -54,7 +54,7 @@ func testSubmit(t *testing.T, m *store.Mail) {
 	if v[0].Payload != nil || v[0].Slots != nil || v[0].Blobs != nil {
 		t.Fatal("versions come with what nobody asked for")
 	}
-	served, err := store.ServeOne(ctx, m.Outgoing, s.Head.Ref(), message.Address{}, 0, noon())
+	served, err := store.ServeOne(ctx, m.Outgoing, store.ServeItem{Ref: s.Head.Ref()}, message.Address{}, noon())
 	done(t, "serve", err)
 	if len(served) != 1 || !bytes.Equal(served[0].Payload, s.Payload) || len(served[0].Slots) != 3 {
 		t.Fatalf("got %+v", served)
@@ -177,7 +177,7 @@ func testTombstone(t *testing.T, m *store.Mail) {
 	one := submitted(t, m, ann.write(t, Draft{To: []*Person{bob}, Body: "one"}))
 	two := submitted(t, m, ann.write(t, Draft{To: []*Person{bob}, Prev: one.Head, Body: "two"}))
 	end := submitted(t, m, ann.write(t, Draft{To: []*Person{bob}, Prev: two.Head, Recall: true, At: noon().Add(time.Minute)}))
-	v, err := store.ServeOne(ctx, m.Outgoing, one.Head.Ref(), bob.Address(), 0, noon())
+	v, err := store.ServeOne(ctx, m.Outgoing, store.ServeItem{Ref: one.Head.Ref()}, bob.Address(), noon())
 	done(t, "serve", err)
 	if len(v) != 3 || !v[2].Tombstone || v[2].ID != end.Head.ID {
 		t.Fatalf("got %+v", v)
@@ -200,7 +200,7 @@ func testNamedAgain(t *testing.T, m *store.Mail) {
 	one := submitted(t, m, ann.write(t, Draft{Name: "profile", Body: "one"}))
 	two := submitted(t, m, ann.write(t, Draft{Prev: one.Head, Recall: true}))
 	three := submitted(t, m, ann.write(t, Draft{Name: "profile", Prev: two.Head, Body: "three"}))
-	v, err := store.ServeOne(ctx, m.Outgoing, one.Head.Ref(), message.Address{}, 1, noon())
+	v, err := store.ServeOne(ctx, m.Outgoing, store.ServeItem{Ref: one.Head.Ref(), After: 1}, message.Address{}, noon())
 	if err != nil || len(v) != 2 || !v[0].Tombstone || v[1].Tombstone || !bytes.Equal(v[1].Payload, three.Payload) {
 		t.Fatalf("got %+v, %v", v, err)
 	}
@@ -212,10 +212,10 @@ func testUnlessFetched(t *testing.T, m *store.Mail) {
 	join(t, m, ann)
 	for _, fetched := range []bool{false, true} {
 		s := submitted(t, m, ann.write(t, Draft{To: []*Person{bob}, Body: "final", Terms: message.Final}))
-		_, err := store.ServeOne(ctx, m.Outgoing, s.Head.Ref(), message.Address{}, 0, noon())
+		_, err := store.ServeOne(ctx, m.Outgoing, store.ServeItem{Ref: s.Head.Ref()}, message.Address{}, noon())
 		done(t, "serve nobody", err)
 		if fetched {
-			_, err := store.ServeOne(ctx, m.Outgoing, s.Head.Ref(), bob.Address(), 0, noon())
+			_, err := store.ServeOne(ctx, m.Outgoing, store.ServeItem{Ref: s.Head.Ref()}, bob.Address(), noon())
 			done(t, "serve", err)
 		}
 		recall := ann.write(t, Draft{To: []*Person{bob}, Prev: s.Head, Recall: true})
@@ -226,7 +226,7 @@ func testUnlessFetched(t *testing.T, m *store.Mail) {
 			continue
 		}
 		refused(t, "recall of what somebody has", r.Err, message.AlreadyFetched)
-		v, err := store.ServeOne(ctx, m.Outgoing, s.Head.Ref(), bob.Address(), 0, noon())
+		v, err := store.ServeOne(ctx, m.Outgoing, store.ServeItem{Ref: s.Head.Ref()}, bob.Address(), noon())
 		if err != nil || len(v) != 1 || !bytes.Equal(v[0].Payload, s.Payload) {
 			t.Fatalf("after a refused recall: %+v, %v", v, err)
 		}
@@ -240,7 +240,7 @@ func testServe(t *testing.T, m *store.Mail) {
 	one := submitted(t, m, ann.write(t, Draft{To: []*Person{bob}, Body: "one"}))
 	two := submitted(t, m, ann.write(t, Draft{To: []*Person{bob}, Prev: one.Head, Body: "two"}))
 	for after, want := range []int{2, 1, 0, 0} {
-		v, err := store.ServeOne(ctx, m.Outgoing, one.Head.Ref(), bob.Address(), uint64(after), noon())
+		v, err := store.ServeOne(ctx, m.Outgoing, store.ServeItem{Ref: one.Head.Ref(), After: uint64(after)}, bob.Address(), noon())
 		done(t, "serve", err)
 		if len(v) != want {
 			t.Fatalf("after %d: %d versions, want %d", after, len(v), want)
@@ -260,7 +260,7 @@ func testServe(t *testing.T, m *store.Mail) {
 func testServeUnknown(t *testing.T, m *store.Mail) {
 	ann := person(t, "ann")
 	join(t, m, ann)
-	_, err := store.ServeOne(context.Background(), m.Outgoing, message.Ref{From: ann.Address(), MID: message.MID{1}}, message.Address{}, 0, noon())
+	_, err := store.ServeOne(context.Background(), m.Outgoing, store.ServeItem{Ref: message.Ref{From: ann.Address(), MID: message.MID{1}}}, message.Address{}, noon())
 	refused(t, "serve", err, message.NotFound)
 	_, err = m.Outgoing.Versions(context.Background(), message.Ref{From: message.Address{3}, MID: message.MID{1}})
 	refused(t, "versions", err, message.NotFound)
@@ -366,12 +366,12 @@ func testExpire(t *testing.T, m *store.Mail) {
 		}
 	}
 	for _, s := range over {
-		v, err := store.ServeOne(ctx, m.Outgoing, s.Head.Ref(), message.Address{}, 0, noon())
+		v, err := store.ServeOne(ctx, m.Outgoing, store.ServeItem{Ref: s.Head.Ref()}, message.Address{}, noon())
 		if err != nil || len(v) != 1 || len(v[0].Payload)+len(v[0].Slots) != 0 || v[0].Head == nil {
 			t.Fatalf("after expiry: %+v, %v", v, err)
 		}
 	}
-	v, err := store.ServeOne(ctx, m.Outgoing, stays.Head.Ref(), message.Address{}, 0, noon())
+	v, err := store.ServeOne(ctx, m.Outgoing, store.ServeItem{Ref: stays.Head.Ref()}, message.Address{}, noon())
 	if err != nil || len(v[0].Payload) == 0 {
 		t.Fatalf("what is not over: %+v, %v", v, err)
 	}
