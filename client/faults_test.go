@@ -49,25 +49,112 @@ func (a *ailing) breaks(table string, do func()) {
 	}
 }
 
-// TestHomeThatCannotBeWritten: whichever part of the home fails at whatever is
-// done, nothing is lost and nothing is done twice: done again, it comes out as if
-// there had been no fault.
-func TestHomeThatCannotBeWritten(t *testing.T) {
+// newAilingClient is somebody with an account and such a home.
+func newAilingClient(t *testing.T) (*client.Client, *ailing, *message.Keyring) {
+	t.Helper()
 	w := newWorld(t, "hill.test")
 	db, err := sql.Open("sqlite3", "file:"+filepath.Join(t.TempDir(), "home.sqlite")+"?_journal_mode=WAL&_foreign_keys=on&_txlock=immediate&_secure_delete=on")
 	must(t, err)
-	defer db.Close()
+	t.Cleanup(func() { must(t, db.Close()) })
 	db.SetMaxOpenConns(1)
 	k := keyringOf(t, message.RoleUser)
 	ann, err := client.Open(t.Context(), client.Config{DB: db, Keyring: k, Rand: rand.Reader, RPC: rpc.Config{Dial: w.network.Dialer("ann")}, Trackers: w.trackers})
 	must(t, err)
-	defer func() { must(t, ann.Close()) }()
+	t.Cleanup(func() { must(t, ann.Close()) })
 	_, err = ann.Register(t.Context(), client.Registration{Server: w.server, Trackers: w.trackers})
 	must(t, err)
 	a := newAiling(t, db)
 	if len(a.tables) < 10 {
 		t.Fatalf("only the tables %q", a.tables)
 	}
+	return ann, a, k
+}
+
+// TestHomeThatLacksAPart: what cannot be read is never said to be not there.
+func TestHomeThatLacksAPart(t *testing.T) {
+	ann, a, k := newAilingClient(t)
+	ctx, to := t.Context(), k.Address().String()
+	path, _ := someFile(t, "f.bin", 1000)
+	sent, err := ann.Send(ctx, client.Draft{To: []string{to}, Subject: "s", Body: "words", Attach: []client.File{{Path: path}}})
+	must(t, err)
+	m := sent[0].Head.Ref()
+	_, err = ann.Send(ctx, client.Draft{Public: true, Name: "hello", Body: "everybody"})
+	must(t, err)
+	_, err = ann.SetProfile(ctx, text("Ann"), nil)
+	must(t, err)
+	_, err = ann.AddContact(ctx, to, "me")
+	must(t, errors.Join(err, ann.Follow(ctx, k.Address())))
+	eventually(t, "the letter in the inbox", func() bool {
+		_, err := ann.Sync(ctx)
+		must(t, err)
+		items, err := ann.Inbox(ctx, client.InboxQuery{})
+		must(t, err)
+		return len(items) == 1
+	})
+	calls := map[string]func() error{
+		"account":  func() error { _, err := ann.Account(ctx); return err },
+		"inbox":    func() error { _, err := ann.Inbox(ctx, client.InboxQuery{}); return err },
+		"sync":     func() error { _, err := ann.Sync(ctx); return err },
+		"fetch":    func() error { return errors.Join(ann.FetchNew(ctx), ann.FetchSent(ctx)) },
+		"sent":     func() error { _, err := ann.Sent(ctx, 1); return errors.Join(err, ann.SyncSent(ctx)) },
+		"notices":  func() error { _, err := ann.Notices(ctx); return err },
+		"search":   func() error { _, err := ann.Search(ctx, []string{"words"}); return err },
+		"versions": func() error { _, err := ann.Versions(ctx, m); return err },
+		"offline":  func() error { _, err := ann.Read(ctx, m, client.ReadOptions{Offline: true}); return err },
+		"read":     func() error { _, err := ann.Read(ctx, m, client.ReadOptions{Opened: true}); return err },
+		"attached": func() error { _, err := ann.Attachment(ctx, m, "1"); return err },
+		"status":   func() error { _, err := ann.Status(ctx, m); return err },
+		"find":     func() error { _, err := ann.Find(ctx, m.MID.String()[:20]); return err },
+		"reply":    func() error { _, err := ann.ReplyDraft(ctx, m, true); return err },
+		"forward":  func() error { _, err := ann.ForwardDraft(ctx, m, []string{to}, "n"); return err },
+		"mark":     func() error { return ann.Mark(ctx, []message.Ref{m}, client.Marks{Read: client.Set}) },
+		"drafts":   func() error { _, err := ann.Drafts(ctx); return err },
+		"contacts": func() error { _, err := ann.Contacts(ctx); return err },
+		"resolve":  func() error { _, err := ann.Resolve(ctx, "me"); return err },
+		"pins":     func() error { _, err := ann.Pins(ctx); return err },
+		"posts":    func() error { _, err := ann.Posts(ctx, k.Address()); return err },
+		"feed":     func() error { _, err := ann.Feed(ctx, 0); return err },
+		"profile":  func() error { _, err := ann.Profile(ctx, k.Address()); return err },
+		"lookup":   func() error { _, err := ann.Lookup(ctx, to); return err },
+		"verdicts": func() error { _, err := ann.Policies(ctx); return err },
+		"save": func() error {
+			at, err := ann.Attachment(ctx, m, "")
+			if err == nil {
+				_, err = ann.Save(ctx, m, at, t.TempDir(), "")
+			}
+			return err
+		},
+	}
+	failed := 0
+	for _, table := range a.tables {
+		_, err := a.db.ExecContext(ctx, `alter table `+table+` rename to lost`)
+		must(t, err)
+		for what, call := range calls {
+			if err := call(); err != nil {
+				failed++
+				if errors.Is(err, message.NotFound) || errors.Is(err, client.ErrNoAccount) {
+					t.Errorf("%s without the table %s: %v", what, table, err)
+				}
+			}
+		}
+		_, err = a.db.ExecContext(ctx, `alter table lost rename to `+table)
+		must(t, err)
+	}
+	if failed < 20 {
+		t.Errorf("only %d calls failed", failed)
+	}
+	for what, call := range calls {
+		if err := call(); err != nil {
+			t.Errorf("%s, when all is there again: %v", what, err)
+		}
+	}
+}
+
+// TestHomeThatCannotBeWritten: whichever part of the home fails at whatever is
+// done, nothing is lost and nothing is done twice: done again, it comes out as if
+// there had been no fault.
+func TestHomeThatCannotBeWritten(t *testing.T) {
+	ann, a, k := newAilingClient(t)
 	path, _ := someFile(t, "f.bin", 1000)
 	failed := 0
 	for _, table := range a.tables {

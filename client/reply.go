@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,7 +33,8 @@ func (c *Client) ReplyDraft(ctx context.Context, ref message.Ref, all bool) (Dra
 	if all {
 		to = append(to, i.Head.To...)
 	}
-	seen := map[message.Address]bool{c.me: !(len(to) == 1 && to[0] == c.me)}
+	others := slices.ContainsFunc(to, func(a message.Address) bool { return a != c.me })
+	seen := map[message.Address]bool{c.me: others}
 	for _, a := range to {
 		if !seen[a] {
 			seen[a] = true
