@@ -33,6 +33,9 @@ type IdentityRecord struct {
 type Identities interface {
 	// Identity is the record of a. Errors: message.NotFound.
 	Identity(ctx context.Context, a message.Address) (*IdentityRecord, error)
+	// Revision is that of the record of a, without reading the rest of it.
+	// Errors: message.NotFound.
+	Revision(ctx context.Context, a message.Address) (uint64, error)
 	// PutIdentity replaces the record of r.Address if its revision is r.Revision
 	// (0: there is none yet) and gives it the next revision; else it changes
 	// nothing and returns message.Conflict.

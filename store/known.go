@@ -64,15 +64,20 @@ func (k *Known) Chain(ctx context.Context, a message.Address) (*message.Chain, e
 
 // load reads and verifies the record of a, or takes it from the cache.
 func (k *Known) load(ctx context.Context, a message.Address) (knownEntry, error) {
-	r, err := k.ids.Identity(ctx, a)
-	if err != nil {
-		return knownEntry{}, err
-	}
 	k.mu.Lock()
 	e, ok := k.cache[a]
 	k.mu.Unlock()
-	if ok && e.revision == r.Revision {
-		return e, nil
+	if ok {
+		// Every call asks for its caller here; a record is thousands of bytes.
+		if n, err := k.ids.Revision(ctx, a); err != nil {
+			return knownEntry{}, err
+		} else if n == e.revision {
+			return e, nil
+		}
+	}
+	r, err := k.ids.Identity(ctx, a)
+	if err != nil {
+		return knownEntry{}, err
 	}
 	// Verified again although it was before: the file may have been changed by
 	// somebody else since.

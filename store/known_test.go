@@ -37,6 +37,14 @@ func (s *shelf) Identity(_ context.Context, a message.Address) (*IdentityRecord,
 	return &r, nil
 }
 
+func (s *shelf) Revision(ctx context.Context, a message.Address) (uint64, error) {
+	r, err := s.Identity(ctx, a)
+	if err != nil {
+		return 0, err
+	}
+	return r.Revision, nil
+}
+
 func (s *shelf) PutIdentity(_ context.Context, r *IdentityRecord) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

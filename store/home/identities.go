@@ -47,6 +47,13 @@ func (h *Home) Identity(ctx context.Context, a message.Address) (*store.Identity
 	return r, nil
 }
 
+// Revision is that of the record of a. Errors: message.NotFound.
+func (h *Home) Revision(ctx context.Context, a message.Address) (uint64, error) {
+	var n uint64
+	err := h.db.QueryRowContext(ctx, `select revision from identity where address = ?1`, key(a)).Scan(&n)
+	return n, fault("revision", err)
+}
+
 // PutIdentity replaces the record of r.Address if its revision is r.Revision.
 // Errors: message.Conflict.
 func (h *Home) PutIdentity(ctx context.Context, r *store.IdentityRecord) error {

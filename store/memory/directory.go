@@ -44,6 +44,19 @@ func (m *tables) Identity(ctx context.Context, a message.Address) (r *store.Iden
 	return r, err
 }
 
+// Revision is that of a record.
+func (m *tables) Revision(ctx context.Context, a message.Address) (n uint64, err error) {
+	err = m.with(ctx, func() error {
+		held, ok := m.identities[a]
+		if !ok {
+			return message.NotFound
+		}
+		n = held.Revision
+		return nil
+	})
+	return n, err
+}
+
 // PutIdentity replaces a record of a known revision.
 func (m *tables) PutIdentity(ctx context.Context, r *store.IdentityRecord) error {
 	return m.with(ctx, func() error {

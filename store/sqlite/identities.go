@@ -39,6 +39,19 @@ func (d tables) Identity(ctx context.Context, a message.Address) (*store.Identit
 	return r, nil
 }
 
+// Revision reads the revision of a record.
+func (d tables) Revision(ctx context.Context, a message.Address) (uint64, error) {
+	var n uint64
+	ok, err := d.find(ctx, "SELECT revision FROM identities WHERE address = (SELECT id FROM addresses WHERE address = ?1)", []any{a[:]}, &n)
+	if err == nil && !ok {
+		err = message.NotFound
+	}
+	if err != nil {
+		return 0, fmt.Errorf("sqlite: revision of %s: %w", a.Short(), err)
+	}
+	return n, nil
+}
+
 // PutIdentity replaces a record of a known revision.
 func (d tables) PutIdentity(ctx context.Context, r *store.IdentityRecord) error {
 	w := &wirev1.Identity{Cards: r.Cards, Route: r.Route}

@@ -106,6 +106,8 @@ func testIdentityRoundTrip(t *testing.T, d directory) {
 func testIdentityRevision(t *testing.T, d directory) {
 	ctx := context.Background()
 	r := record(t, "ann")
+	_, err := d.identities.Revision(ctx, r.Address)
+	refused(t, "the revision of nothing", err, message.NotFound)
 	r.Revision = 1
 	refused(t, "revision 1 of nothing", d.identities.PutIdentity(ctx, r), message.Conflict)
 	r.Revision = 0
@@ -115,6 +117,10 @@ func testIdentityRevision(t *testing.T, d directory) {
 	done(t, "second", d.identities.PutIdentity(ctx, r))
 	r.Pair = message.Pair{Card: 10}
 	refused(t, "second again", d.identities.PutIdentity(ctx, r), message.Conflict)
+	n, err := d.identities.Revision(ctx, r.Address)
+	if done(t, "revision", err); n != 2 {
+		t.Fatalf("revision %d, want 2", n)
+	}
 	got, err := d.identities.Identity(ctx, r.Address)
 	done(t, "identity", err)
 	if got.Revision != 2 || got.Pair.Card != 9 {
