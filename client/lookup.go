@@ -11,6 +11,7 @@ import (
 	"airdispatch/message"
 	"airdispatch/rpc"
 	"airdispatch/tracker"
+	wirev1 "airdispatch/wire/airdispatch/v1"
 )
 
 // Person is what is known of an address.
@@ -58,7 +59,8 @@ func (c *Client) Lookup(ctx context.Context, text string) (*Person, error) {
 			Client: c.net, Trackers: []message.Reference{{URL: "https://" + t.Host}}, Known: c.known, Verifier: c.verifier, Log: c.log,
 		})
 	}
-	if p.Found, err = r.Fresh(ctx, p.Address); err != nil {
+	err = c.acquainted(ctx, r, func() (err error) { p.Found, err = r.Fresh(ctx, p.Address); return err })
+	if err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -180,9 +182,25 @@ func (c *Client) reader(ctx context.Context, a message.Address) (*message.Chain,
 	return chain, nil
 }
 
+// acquainted looks up, and does so again after showing one's cards where a
+// private tracker, which may have listed the address, does not know them yet.
+func (c *Client) acquainted(ctx context.Context, r *tracker.Resolver, look func() error) error {
+	err := look()
+	if !errors.Is(err, message.NeedBundle) || c.me.IsZero() {
+		return err
+	}
+	own := &message.Identity{Chain: c.c.Keyring.Chain}
+	if _, shownErr := r.Publish(ctx, &wirev1.Publication{Subject: own.Wire()}); shownErr != nil {
+		return errors.Join(err, shownErr)
+	}
+	return look()
+}
+
 // origins are the servers that hand out what an address published.
 func (c *Client) origins(ctx context.Context, a message.Address) ([]*rpc.Peer, error) {
-	found, err := c.lookups(ctx).Lookup(ctx, a)
+	var found *tracker.Found
+	r := c.lookups(ctx)
+	err := c.acquainted(ctx, r, func() (err error) { found, err = r.Lookup(ctx, a); return err })
 	if err != nil {
 		return nil, fmt.Errorf("client: look up %s: %w", a, err)
 	}

@@ -126,6 +126,10 @@ func (s *Server) newcomer(o *store.Offer) error {
 		return nil
 	}
 	if i.Route == nil || len(i.Route.Services) == 0 {
+		if s.c.Private {
+			// Admitted, and by no server: the operator has listed the address itself.
+			return nil
+		}
 		return fmt.Errorf("tracker: publish %s: no mail server has a ticket for it: %w", i.Address().Short(), message.Denied)
 	}
 	for _, service := range i.Route.Services {

@@ -3,6 +3,7 @@ package town_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 
 	"airdispatch/client"
@@ -108,6 +109,13 @@ func TestPrivateTracker(t *testing.T) {
 			return nil
 		})
 	}
+	post := ann.Writes(client.Draft{Body: "for members"})
+	allow(eve.Address())
+	eve.Does("looks ann up, listed and without an account", func(ctx context.Context, c *client.Client) error {
+		_, err := c.Lookup(ctx, ann.Address().String())
+		return err
+	})
+	w.Check(slices.Equal(eve.Posts("ann"), []string{"for members"}), "eve does not find %v", post)
 }
 
 // TestAccounts: without an invitation nobody joins, with one only so many; who
