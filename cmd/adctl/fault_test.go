@@ -1,7 +1,10 @@
 package main
 
 import (
+	"errors"
+	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -87,7 +90,13 @@ func interruptSoon(ts *testscript.TestScript, _ bool, args []string) {
 	p := named(ts, args)
 	select {
 	case <-time.After(200 * time.Millisecond):
-		interrupt(ts, false, args)
+		if err := p.cmd.Process.Signal(os.Interrupt); errors.Is(err, os.ErrProcessDone) {
+			return
+		}
+		if got := p.end(ts); got != 0 && strconv.Itoa(got) != args[1] {
+			text, _ := p.out.now()
+			ts.Fatalf("%s ended with %d, want %s:\n%s", args[0], got, args[1], text)
+		}
 	case <-p.done:
 	}
 }
