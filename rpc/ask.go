@@ -197,12 +197,18 @@ type patientBody struct {
 	parent context.Context
 	ctx    context.Context
 	cancel context.CancelCauseFunc
+	// timer runs while somebody reads; a body of megabytes is thousands of reads.
+	timer *time.Timer
 }
 
 // Read reads on, or fails with message.Unavailable.
 func (b *patientBody) Read(p []byte) (int, error) {
-	timer := time.AfterFunc(HeartbeatPatience, func() { b.cancel(errSilent) })
-	defer timer.Stop()
+	if b.timer == nil {
+		b.timer = time.AfterFunc(HeartbeatPatience, func() { b.cancel(errSilent) })
+	} else {
+		b.timer.Reset(HeartbeatPatience)
+	}
+	defer b.timer.Stop()
 	n, err := b.ReadCloser.Read(p)
 	if err == nil || errors.Is(err, io.EOF) {
 		return n, err
