@@ -268,10 +268,12 @@ func blobGroup() Group {
 			{Name: "file hashed, written, synced", Bytes: blobSize, Open: files(true)},
 			named("download", downloads()),
 			{Name: "GET, TLS, HTTP/1.1", Bytes: blobSize, Open: gets(overTLS, 1, blobSize)},
+			{Name: "GET of a file, TLS, HTTP/1.1", Bytes: blobSize, Open: getsFile(overTLS, 1, blobSize)},
 			{Name: "GET, TLS, HTTP/2", Bytes: blobSize, Open: gets(overTLS2, 1, blobSize)},
 		},
 		Ratios: []Ratio{
 			{Of: "download", To: "GET, TLS, HTTP/1.1", Goal: 0.95},
+			{Of: "download", To: "GET of a file, TLS, HTTP/1.1"},
 			{Of: "download", To: "GET, TLS, HTTP/2"},
 			{Of: "upload", To: "PUT, TLS, HTTP/1.1, not kept"},
 			{Of: "upload", To: "file hashed, written, synced"},

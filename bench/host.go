@@ -176,7 +176,7 @@ func openTracker(dir string) (h *Host, err error) {
 	}
 	tracker.New(tracker.Config{
 		Keyring: h.keys, Identity: func() *message.Identity { return h.identity }, Store: h.tracker, Verifier: h.verifier, Rand: rand.Reader,
-		Limits: tracker.Limits{PublishPerMinute: -1, NetworkPerSecond: -1, LookupsPerSecond: -1},
+		Limits: tracker.Limits{PublishPerMinute: -1, ServerPerMinute: -1, NetworkPerSecond: -1, LookupsPerSecond: -1},
 	}).Mount(h.server)
 	h.serve()
 	return h, nil

@@ -9,6 +9,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"time"
 
 	"airdispatch/crypto"
@@ -138,6 +140,21 @@ func gets(p protocol, workers, size int) func(string) (*Run, error) {
 	return func(string) (*Run, error) {
 		body := make([]byte, size)
 		s, err := newSite(p, workers, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) }))
+		if err != nil {
+			return nil, err
+		}
+		return &Run{Close: s.stop, Do: func(w int) error { return s.roundTrip(w, http.MethodGet, "/", nil) }}, nil
+	}
+}
+
+// getsFile fetches a file of size bytes a call: what anything kept on a disk costs.
+func getsFile(p protocol, workers, size int) func(string) (*Run, error) {
+	return func(dir string) (*Run, error) {
+		path := filepath.Join(dir, "body")
+		if err := os.WriteFile(path, make([]byte, size), 0o600); err != nil {
+			return nil, err
+		}
+		s, err := newSite(p, workers, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, path) }))
 		if err != nil {
 			return nil, err
 		}
