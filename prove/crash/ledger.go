@@ -1,0 +1,136 @@
+package main
+
+import (
+	"fmt"
+	"sync"
+
+	"airdispatch/crypto"
+	"airdispatch/message"
+	wirev1 "airdispatch/wire/airdispatch/v1"
+)
+
+// ledger is what was written and what was promised, in the harness's memory,
+// which no server can lose.
+type ledger struct {
+	verifier crypto.Verifier
+
+	mu         sync.Mutex
+	texts      map[message.ID]string // of each version that was ever sent
+	owed       map[message.Ref]*debt // of each message with a receipt
+	fresh      map[message.Ref]bool  // promised since the last check
+	counted    int                   // receipts
+	edits      int                   // receipts for later versions
+	violations []string
+}
+
+// debt is what a server owes for one message.
+type debt struct {
+	versions map[uint64]message.ID
+	newest   uint64
+}
+
+func newLedger() *ledger {
+	return &ledger{verifier: crypto.NewVerifier(), texts: map[message.ID]string{}, owed: map[message.Ref]*debt{}, fresh: map[message.Ref]bool{}}
+}
+
+// wrote notes the words of a version before it is sent.
+func (l *ledger) wrote(h *message.Head, text string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.texts[h.ID] = text
+}
+
+// promised verifies and notes a receipt.
+func (l *ledger) promised(a *author, h *message.Head, signed *wirev1.Signed) error {
+	r, err := message.OpenReceipt(l.verifier, a.Host.Chain, signed)
+	if err != nil {
+		return fmt.Errorf("%s: receipt: %w", a.name, err)
+	}
+	if r.Kind != message.ReceiptSubmitted || r.ID != h.ID {
+		l.violated("%s: the receipt is for %x, not for %x", a.name, r.ID, h.ID)
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d := l.owed[h.Ref()]
+	if d == nil {
+		d = &debt{versions: map[uint64]message.ID{}}
+		l.owed[h.Ref()] = d
+	}
+	if was, had := d.versions[h.Version]; had && was != h.ID {
+		l.violations = append(l.violations, fmt.Sprintf("%s: two versions %d were promised", h.MID, h.Version))
+	}
+	if d.versions[h.Version] = h.ID; h.Version > 1 {
+		l.edits++
+	}
+	d.newest = max(d.newest, h.Version)
+	l.counted++
+	l.fresh[h.Ref()] = true
+	return nil
+}
+
+// violated notes what should not be.
+func (l *ledger) violated(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.violations = append(l.violations, fmt.Sprintf(format, args...))
+}
+
+// receipts is how many there are.
+func (l *ledger) receipts() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.counted
+}
+
+// due takes the messages that were promised since the last check, with what is
+// owed for them then.
+func (l *ledger) due() map[message.Ref]map[uint64]message.ID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := map[message.Ref]map[uint64]message.ID{}
+	for ref := range l.fresh {
+		versions := map[uint64]message.ID{}
+		for n, id := range l.owed[ref].versions {
+			versions[n] = id
+		}
+		out[ref] = versions
+	}
+	clear(l.fresh)
+	return out
+}
+
+// all marks everything as due again.
+func (l *ledger) all() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for ref := range l.owed {
+		l.fresh[ref] = true
+	}
+}
+
+// compare holds what a server shows of one message against what it owes.
+func (l *ledger) compare(ref message.Ref, owed map[uint64]message.ID, has map[uint64]message.ID) {
+	for n, id := range owed {
+		switch got, ok := has[n]; {
+		case !ok:
+			l.violated("lost: version %d of %s", n, ref.MID)
+		case got != id:
+			l.violated("altered: version %d of %s is %x, promised was %x", n, ref.MID, got, id)
+		}
+	}
+}
+
+// words is the figure.
+func (l *ledger) words(kills int) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	kinds := map[string]int{}
+	for _, v := range l.violations {
+		var kind string
+		fmt.Sscanf(v, "%s", &kind)
+		kinds[kind]++
+	}
+	return fmt.Sprintf("%d kills, %d receipts (%d for edits), %d lost, %d altered, %d visible twice",
+		kills, l.counted, l.edits, kinds["lost:"], kinds["altered:"], kinds["twice:"])
+}

@@ -1,0 +1,20 @@
+module airdispatch/prove
+
+go 1.26.0
+
+replace airdispatch => ../
+
+require (
+	airdispatch v0.0.0
+	github.com/mattn/go-sqlite3 v1.14.52
+)
+
+require (
+	connectrpc.com/connect v1.21.1 // indirect
+	filippo.io/age v1.3.2 // indirect
+	filippo.io/hpke v0.4.0 // indirect
+	github.com/oasisprotocol/curve25519-voi v0.0.0-20230904125328-1f23a7beb09a // indirect
+	golang.org/x/crypto v0.58.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+	google.golang.org/protobuf v1.36.12 // indirect
+)
