@@ -116,7 +116,7 @@ func (s *Server) Start(env ...string) error {
 			}
 		}
 		_, _ = io.Copy(s.said, out) // after a line that is too long
-		_ = s.cmd.Wait() // how it ended, whoever ended it knows
+		_ = s.cmd.Wait()            // how it ended, whoever ended it knows
 	}()
 	select {
 	case s.Reference = <-ready:
