@@ -59,8 +59,9 @@ func ParseAccess(header string) (*AccessClaim, error) {
 	if len(text) > 2*MaxAccess {
 		return nil, refuse(TooLarge, "access: %d characters", len(text))
 	}
+	// Go's decoder passes over line ends, even a strict one.
 	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil {
+	if err != nil || strings.ContainsAny(text, "\r\n") {
 		return nil, refuse(Invalid, "access: not base64url")
 	}
 	var s wirev1.Signed

@@ -107,19 +107,20 @@ func TestAccessHeaders(t *testing.T) {
 	good := must(SignAccess(ann.Chain, ann.Address(), testTime(), time.Minute, ann.Signer))(t)
 	_, text, _ := strings.Cut(good, " ")
 	for header, want := range map[string]Code{
-		"":                                    Unauthenticated,
-		text:                                  Unauthenticated,
-		"Bearer " + text:                      Unauthenticated,
-		"Airdispatch":                         Unauthenticated,
-		"Airdispatch ":                        Invalid,
-		"Airdispatch " + text + "=":           Invalid,
-		"Airdispatch  " + text:                Invalid,
-		"Airdispatch !":                       Invalid,
-		"Airdispatch " + text[:40]:            Invalid,
-		"Airdispatch AAAA":                    Invalid,
-		good + strings.Repeat("A", 2*MaxName): TooLarge,
-		"airdispatch " + text:                 0,
-		good:                                  0,
+		"":                          Unauthenticated,
+		text:                        Unauthenticated,
+		"Bearer " + text:            Unauthenticated,
+		"Airdispatch":               Unauthenticated,
+		"Airdispatch ":              Invalid,
+		"Airdispatch " + text + "=": Invalid,
+		"Airdispatch  " + text:      Invalid,
+		"Airdispatch !":             Invalid,
+		"Airdispatch " + text[:40] + "\r\n" + text[40:]: Invalid,
+		"Airdispatch " + text[:40]:                      Invalid,
+		"Airdispatch AAAA":                              Invalid,
+		good + strings.Repeat("A", 2*MaxName):           TooLarge,
+		"airdispatch " + text:                           0,
+		good:                                            0,
 	} {
 		if _, err := ParseAccess(header); want != 0 || err != nil {
 			refused(t, err, want)
