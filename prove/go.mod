@@ -1,6 +1,6 @@
 module airdispatch/prove
 
-go 1.26.0
+go 1.26.4
 
 replace airdispatch => ../
 
@@ -13,6 +13,7 @@ require (
 	connectrpc.com/connect v1.21.1 // indirect
 	filippo.io/age v1.3.2 // indirect
 	filippo.io/hpke v0.4.0 // indirect
+	github.com/c2sp/wycheproof v0.0.0-20260902155932-3fa63dd0344a // indirect
 	github.com/oasisprotocol/curve25519-voi v0.0.0-20230904125328-1f23a7beb09a // indirect
 	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
