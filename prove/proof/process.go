@@ -18,15 +18,24 @@ import (
 // patience is how long a server may take to say that it is ready, and to end.
 const patience = 60 * time.Second
 
+// Product is the directory of the product's own module.
+func Product(ctx context.Context) (string, error) {
+	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "airdispatch").Output()
+	if err != nil {
+		return "", fmt.Errorf("where the product is: %w", err)
+	}
+	return strings.TrimSpace(string(root)), nil
+}
+
 // Build makes the three programs in dir, with build tags or without, in the
 // product's own module and so with its own versions of everything.
 func Build(ctx context.Context, dir string, tags ...string) (Programs, error) {
-	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "airdispatch").Output()
+	root, err := Product(ctx)
 	if err != nil {
-		return Programs{}, fmt.Errorf("build: where the product is: %w", err)
+		return Programs{}, err
 	}
 	cmd := exec.CommandContext(ctx, "go", "build", "-tags", strings.Join(tags, ","), "-o", dir+string(filepath.Separator), "./cmd/...")
-	cmd.Dir = strings.TrimSpace(string(root))
+	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return Programs{}, fmt.Errorf("build: %w\n%s", err, out)
 	}
