@@ -1,157 +1,204 @@
 package sqlite
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"airdispatch/message"
 	"airdispatch/store"
 )
 
-// message numbers and keys of a ref, for the WHERE of queries with the
-// author's address as ?1 and the mid as ?2.
-const ofRef = "author = (SELECT id FROM addresses WHERE address = ?1) AND mid = ?2"
-
-// versionColumns are what readVersion reads.
 const (
-	versionColumns = "v.id, v.head_id, v.tombstone, v.at, v.head"
-	versionCells   = 5
+	// serveTries is how often Serve reads again what changed between reading and
+	// marking.
+	serveTries = 100
+	// aheadBytes is how large a message's bodies may be to be read together with
+	// its heads, before it is decided whether it may leave: two queries for a
+	// message cost twice as much, and larger ones are worth the wait. A call's
+	// worth of them is no more than an answer holds.
+	aheadBytes = 32 << 10
 )
 
-// readVersion is the version in a row that begins with versionColumns; parts and
-// payload may come behind.
-func readVersion(row []cell) (store.Version, error) {
-	v := store.Version{Number: uint64(row[0].n & (1<<versionBits - 1)), Tombstone: row[2].n != 0, At: moment(row[3].n)}
-	if err := row[1].fill(v.ID[:]); err != nil {
-		return v, err
-	}
-	head := row[4]
-	if len(row) == versionCells {
-		own(&head)
-	} else {
-		parts, payload := row[5], row[6]
-		own(&head, &parts, &payload)
-		if err := shareParts(parts.b, &v); err != nil {
-			return v, err
-		}
-		if len(payload.b) > 0 {
-			v.Payload = payload.b
-		}
-	}
-	var err error
-	v.Head, err = shareSigned(head.b)
-	return v, err
+// askedDigits are the digits of the last version known, in an asked item: it
+// travels to the query as mid, author and digits, 16, 25 and 4 bytes, and all
+// items in one blob. So one prepared statement serves any number of them.
+const askedDigits = 4
+
+// serveQuery reads all versions after the known one, and at least the newest,
+// of the messages that the items ?1 name, ?2 bytes together, for reader ?3, on
+// one snapshot. The newest comes with bodies where those are at most ?4 bytes.
+const serveQuery = `WITH RECURSIVE asked(i) AS (SELECT 0 WHERE ?2 > 0 UNION ALL SELECT i + 45 FROM asked WHERE i + 45 < ?2)
+	SELECT asked.i / 45, m.newest, m.public, m.body,
+		EXISTS (SELECT 1 FROM fetches f WHERE f.message = m.id AND f.version = m.newest AND f.reader = (SELECT id FROM addresses WHERE address = ?3)),
+		` + versionColumns + `,
+		CASE WHEN v.id = (m.id << 10) + m.newest AND m.body <= ?4 THEN v.parts END,
+		CASE WHEN v.id = (m.id << 10) + m.newest AND m.body <= ?4 THEN v.payload END
+	FROM asked CROSS JOIN messages m ON m.mid = substr(?1, asked.i + 1, 16)
+		AND m.author = (SELECT id FROM addresses WHERE address = substr(?1, asked.i + 17, 25))
+	CROSS JOIN versions v ON v.id BETWEEN (m.id << 10) + min(CAST(substr(?1, asked.i + 42, 4) AS INTEGER) + 1, m.newest) AND (m.id << 10) + 1023`
+
+// served is what one read of Serve gave of an item.
+type served struct {
+	item     int
+	heads    []store.Version
+	newest   uint64
+	id, body int64
+	// mark is needed before the versions may leave.
+	mark bool
 }
 
-// insertVersion keeps versions in order, which they are already, as a rule: to
-// sort here and not there keeps payloads out of the database's sorter.
-func insertVersion(l []store.Version, v store.Version) []store.Version {
-	at, _ := slices.BinarySearchFunc(l, v.Number, func(v store.Version, n uint64) int { return cmp.Compare(v.Number, n) })
-	return slices.Insert(l, at, v)
-}
-
-// Versions reads all versions without their bodies.
-func (d tables) Versions(ctx context.Context, ref message.Ref) ([]store.Version, error) {
-	var out []store.Version
-	err := d.cells(ctx, "SELECT "+versionColumns+` FROM messages m CROSS JOIN versions v
-		WHERE m.`+ofRef+" AND v.id BETWEEN m.id << 10 AND (m.id << 10) + 1023 ORDER BY v.id", []any{ref.From[:], ref.MID[:]}, versionCells,
-		func(row []cell) error {
-			v, err := readVersion(row)
-			out = append(out, v)
-			return err
-		})
-	if err == nil && len(out) == 0 {
-		err = message.NotFound
+// Serve reads the newest versions and those before them, and marks that the
+// reader has them before it hands them out.
+func (d tables) Serve(ctx context.Context, q store.ServeQuery) []store.Serving {
+	out := make([]store.Serving, len(q.Items))
+	left := make([]int, len(q.Items))
+	for i := range left {
+		left[i] = i
 	}
-	return out, wrap("versions", err)
-}
-
-// listQuery is List's query for q: the page of messages first, then their
-// versions, all on one snapshot.
-func listQuery(q store.ListQuery) (string, []any) {
-	args := []any{q.From[:], q.After, max(q.Limit, 0) + 1}
-	which, parts, payload := "", "NULL", "NULL"
-	newest := "CASE WHEN v.id = (m.id << 10) + m.newest THEN v."
-	switch {
-	case q.Public:
-		which, parts, payload = "AND x.public = 1", newest+"parts END", newest+"payload END"
-	case !q.To.IsZero():
-		which = `AND x.public = 0 AND EXISTS (SELECT 1 FROM deliveries d WHERE d.id BETWEEN x.id << 8 AND (x.id << 8) + 255
-			AND d.recipient = (SELECT id FROM addresses WHERE address = ?4))`
-		parts = newest + "parts END"
-		args = append(args, q.To[:])
+	for range serveTries {
+		if left = d.serveSome(ctx, q, left, out); len(left) == 0 {
+			return out
+		}
 	}
-	return fmt.Sprintf(`SELECT m.seq, m.mid, %s, %s, %s FROM
-		(SELECT x.id, x.mid, x.seq, x.newest FROM messages x WHERE x.author = (SELECT id FROM addresses WHERE address = ?1)
-		AND x.seq > ?2 %s ORDER BY x.seq LIMIT ?3) m
-		CROSS JOIN versions v ON v.id BETWEEN m.id << 10 AND (m.id << 10) + 1023 ORDER BY m.seq`, versionColumns, parts, payload, which), args
+	for _, item := range left {
+		out[item] = store.Serving{Err: wrap("serve", message.Unavailable)}
+	}
+	return out
 }
 
-// List reads a page of an author's messages.
-func (d tables) List(ctx context.Context, q store.ListQuery) ([]store.ListItem, bool, error) {
-	var items []store.ListItem
-	query, args := listQuery(q)
-	err := d.cells(ctx, query, args, 2+versionCells+2, func(row []cell) error {
-		seq, ref := uint64(row[0].n), message.Ref{From: q.From}
-		if err := row[1].fill(ref.MID[:]); err != nil {
-			return err
-		}
-		v, err := readVersion(row[2:])
-		if n := len(items); n == 0 || items[n-1].Seq != seq {
-			items = append(items, store.ListItem{Seq: seq, Ref: ref})
-		}
-		last := &items[len(items)-1]
-		if q.To != (message.Address{}) && !q.Public {
-			v.Blobs = nil
-		}
-		last.Versions = insertVersion(last.Versions, v)
-		return err
-	})
+// serveSome serves some items and returns those that changed meanwhile.
+func (d tables) serveSome(ctx context.Context, q store.ServeQuery, items []int, out []store.Serving) (again []int) {
+	found, err := d.serve(ctx, q, items)
 	if err != nil {
-		return nil, false, wrap("list", err)
-	}
-	if limit := max(q.Limit, 0); len(items) > limit {
-		return items[:limit], true, nil
-	}
-	return items, false, nil
-}
-
-// Expire erases what is over.
-func (d tables) Expire(ctx context.Context, now time.Time, limit int) (int, error) {
-	n := 0
-	err := d.w.one(ctx, "expire", func(t *tx) error {
-		var ids []int64
-		if err := t.rows("SELECT id FROM messages WHERE expires <= ?1 ORDER BY expires, id LIMIT ?2", []any{millis(now), max(limit, 0)}, scanIDs(&ids)); err != nil {
-			return err
+		for _, item := range items {
+			out[item].Err = wrap("serve", err)
 		}
-		for _, id := range ids {
-			if err := t.expire(id); err != nil {
-				return err
+		return nil
+	}
+	var marks []*served
+	for i := range found {
+		s := &found[i]
+		o := &out[s.item]
+		*o = store.Serving{}
+		if len(s.heads) == 0 {
+			o.Err = wrap("serve", message.NotFound)
+			continue
+		}
+		if q.May != nil {
+			if o.Err = q.May(s.item, s.heads); o.Err != nil {
+				continue
 			}
 		}
-		n = len(ids)
-		return nil
-	})
-	if err != nil {
-		return 0, err
+		newest := &s.heads[len(s.heads)-1]
+		if newest.Number <= q.Items[s.item].After {
+			continue
+		}
+		if s.body > aheadBytes && !newest.Tombstone {
+			ok, err := d.bodies(ctx, s.id<<versionBits+int64(s.newest), newest)
+			if err != nil || !ok {
+				if o.Err = wrap("serve", err); err == nil {
+					again = append(again, s.item)
+				}
+				continue
+			}
+		}
+		o.Versions = s.heads
+		if s.mark = s.mark && !newest.Tombstone; s.mark {
+			marks = append(marks, s)
+		}
 	}
-	return n, nil
+	return append(again, d.markAll(ctx, q, marks, out)...)
 }
 
-// expire erases one message's bodies.
-func (t *tx) expire(id int64) error {
-	h := held{id: id}
-	var author int64
-	var mid message.MID
-	if _, err := t.row("SELECT author, mid, body FROM messages WHERE id = ?1", []any{id}, &author, fixed(mid[:]), &h.body); err != nil {
-		return err
+// serve reads items, on one snapshot.
+func (d tables) serve(ctx context.Context, q store.ServeQuery, items []int) ([]served, error) {
+	found := make([]served, len(items))
+	var asked []byte
+	for i, item := range items {
+		found[i].item = item
+		a := q.Items[item]
+		asked = append(append(asked, a.Ref.MID[:]...), a.Ref.From[:]...)
+		asked = fmt.Appendf(asked, "%0*d", askedDigits, min(a.After, message.MaxVersions))
 	}
-	if err := t.eraseBody(h, author, mid); err != nil {
+	const before = 5
+	err := d.cells(ctx, serveQuery, []any{asked, len(asked), q.Reader[:], aheadBytes}, before+versionCells+2, func(row []cell) error {
+		s := &found[row[0].n]
+		v, err := readVersion(row[before:])
+		s.id, s.newest, s.body = row[before].n>>versionBits, uint64(row[1].n), row[3].n
+		s.mark = !q.Reader.IsZero() && row[2].n == 0 && row[4].n == 0
+		s.heads = insertVersion(s.heads, v)
 		return err
+	})
+	return found, err
+}
+
+// bodies reads what a newest version has besides its head, unless there is a
+// newer one by now.
+func (d tables) bodies(ctx context.Context, id int64, v *store.Version) (ok bool, err error) {
+	err = d.cells(ctx, "SELECT v.parts, v.payload FROM versions v JOIN messages m ON m.id = v.id >> 10 WHERE v.id = ?1 AND m.newest = v.id & 1023",
+		[]any{id}, 2, func(row []cell) error {
+			ok = true
+			own(&row[0], &row[1])
+			if len(row[1].b) > 0 {
+				v.Payload = row[1].b
+			}
+			return shareParts(row[0].b, v)
+		})
+	return ok, err
+}
+
+// markAll commits marks together, and takes back the versions of items that
+// changed since they were read, which it returns.
+func (d tables) markAll(ctx context.Context, q store.ServeQuery, marks []*served, out []store.Serving) (again []int) {
+	if len(marks) == 0 {
+		return nil
 	}
-	_, err := t.change("UPDATE messages SET body = 0, expires = NULL, seq = ?2 WHERE id = ?1", id, t.next().Seq)
-	return err
+	stale := make([]bool, len(marks))
+	err := d.w.do(ctx, step{plain: true, run: func(t *tx) error {
+		reader, err := t.number(q.Reader)
+		for i, s := range marks {
+			if err != nil {
+				return err
+			}
+			var marked bool
+			marked, err = t.markFetched(s, reader, q.Now)
+			stale[i] = !marked
+		}
+		return err
+	}})[0]
+	for i, s := range marks {
+		if err != nil || stale[i] {
+			out[s.item] = store.Serving{Err: wrap("serve", err)}
+		}
+		if err == nil && stale[i] {
+			again = append(again, s.item)
+		}
+	}
+	return again
+}
+
+// markFetched notes that reader has the version that was read, unless the
+// message has changed since; then it reports false.
+func (t *tx) markFetched(s *served, reader int64, now time.Time) (bool, error) {
+	n, err := t.change(`INSERT OR IGNORE INTO fetches (message, reader, version, at)
+		SELECT id, ?2, newest, ?4 FROM messages WHERE id = ?1 AND newest = ?3`, s.id, reader, s.newest, millis(now))
+	if err != nil {
+		return false, err
+	}
+	if n == 0 {
+		// Another call has marked it meanwhile, or it has changed.
+		var one int
+		return t.row("SELECT 1 FROM messages WHERE id = ?1 AND newest = ?2", []any{s.id, s.newest}, &one)
+	}
+	t.next()
+	// As report does it, in one statement.
+	n, err = t.change(`UPDATE deliveries SET version = ?4, state = ?6, time = ?5, reason = 0
+		WHERE id BETWEEN ?1 AND ?2 AND recipient = ?3 AND (version < ?4 OR version = ?4 AND state IN (?7, ?8, ?9))`,
+		s.id<<recipientBits, s.id<<recipientBits|(1<<recipientBits-1), reader, s.newest, millis(now),
+		int(store.Served), int(store.Queued), int(store.NotTaken), int(store.Alerted))
+	if n > 0 {
+		t.next()
+	}
+	return true, err
 }
