@@ -191,7 +191,7 @@ func (c *Client) acquainted(ctx context.Context, r *tracker.Resolver, look func(
 	}
 	own := &message.Identity{Chain: c.c.Keyring.Chain}
 	if _, shownErr := r.Publish(ctx, &wirev1.Publication{Subject: own.Wire()}); shownErr != nil {
-		return errors.Join(err, shownErr)
+		return err // not listed: what the tracker wants to know first stays the answer
 	}
 	return look()
 }
