@@ -300,9 +300,10 @@ def answer(c, frame, now, question=None, pin=None):
 
 def access(text, cards, audience, now):
     """Verifies a header of access."""
-    need(len(text) <= 2 * KIB and re.fullmatch("Airdispatch [A-Za-z0-9_-]+", text, re.A))
-    raw = text[12:]
-    need(len(raw) % 4 != 1)
+    scheme, _, raw = text.partition(" ")
+    need(scheme.lower() == "airdispatch", "unauthenticated")
+    need(len(raw) <= 2 * KIB, "too_large")
+    need(re.fullmatch("[A-Za-z0-9_-]+", raw, re.A) and len(raw) % 4 != 1)
     frame = base64.urlsafe_b64decode(raw + "=" * (-len(raw) % 4))
     need(base64.urlsafe_b64encode(frame).decode().rstrip("=") == raw)
     s = Statement("access", signed(frame), KIB, "Access")
