@@ -1,25 +1,21 @@
-package main
+package witness
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
-
-	_ "github.com/mattn/go-sqlite3"
 
 	"airdispatch/message"
 	wirev1 "airdispatch/wire/airdispatch/v1"
 )
 
-// check holds the first server to what it promised since the last check: it
+// Check holds the first server to what it promised since the last check: it
 // reads the authors' logs from where it left off.
-func (s *site) check(ctx context.Context, l *ledger) error {
+func (s *Site) Check(ctx context.Context, l *Ledger) error {
 	due := l.due()
-	for _, a := range s.authors {
+	for _, a := range s.Authors {
 		if err := a.read(ctx, s.shown); err != nil {
 			return err
 		}
@@ -31,7 +27,7 @@ func (s *site) check(ctx context.Context, l *ledger) error {
 }
 
 // read adds what the server shows of the author's messages since the cursor.
-func (a *author) read(ctx context.Context, shown map[message.Ref]map[uint64]message.ID) error {
+func (a *Author) read(ctx context.Context, shown map[message.Ref]map[uint64]message.ID) error {
 	from := a.cursor
 	for {
 		res, err := a.Peer.Mailbox().Sent(ctx, &wirev1.SentRequest{After: from, Limit: 1000})
@@ -71,10 +67,10 @@ func note(shown map[message.Ref]map[uint64]message.ID, heads []*wirev1.Signed) e
 	return nil
 }
 
-// settle waits until all is brought, and compares everything: both servers'
+// Settle waits until all is brought, and compares everything: both servers'
 // logs from their beginning, and every text as the reader opens it.
-func (s *site) settle(ctx context.Context, l *ledger) error {
-	if err := s.recheck(ctx, l); err != nil {
+func (s *Site) Settle(ctx context.Context, l *Ledger) error {
+	if err := s.Recheck(ctx, l); err != nil {
 		return err
 	}
 	deadline := time.Now().Add(settling)
@@ -84,11 +80,11 @@ func (s *site) settle(ctx context.Context, l *ledger) error {
 			return err
 		}
 		if len(missing) == 0 {
-			return s.open(ctx, l, entries)
+			return s.openAll(ctx, l, entries)
 		}
 		if time.Now().After(deadline) {
 			for _, ref := range missing {
-				l.violated("lost: %s never came to its reader in its newest version", ref.MID)
+				l.Violated("lost: %s never came to its reader in its newest version", ref.MID)
 			}
 			return nil
 		}
@@ -100,24 +96,24 @@ func (s *site) settle(ctx context.Context, l *ledger) error {
 	}
 }
 
-// recheck compares all that is owed.
-func (s *site) recheck(ctx context.Context, l *ledger) error {
+// Recheck compares all that is owed.
+func (s *Site) Recheck(ctx context.Context, l *Ledger) error {
 	l.all()
 	clear(s.shown)
-	for _, a := range s.authors {
+	for _, a := range s.Authors {
 		a.cursor = nil
 	}
-	return s.check(ctx, l)
+	return s.Check(ctx, l)
 }
 
 // inbox reads the reader's whole log and tells which messages are not there in
 // their newest version. What is there twice is a violation.
-func (s *site) inbox(ctx context.Context, l *ledger) (missing []message.Ref, entries map[message.Ref]*wirev1.Entry, err error) {
+func (s *Site) inbox(ctx context.Context, l *Ledger) (missing []message.Ref, entries map[message.Ref]*wirev1.Entry, err error) {
 	entries = map[message.Ref]*wirev1.Entry{}
 	has := map[message.Ref]message.HeadClaim{}
 	req := &wirev1.InboxRequest{Limit: 1000}
 	for {
-		res, err := s.reader.Peer.Mailbox().Inbox(ctx, req)
+		res, err := s.Reader.Peer.Mailbox().Inbox(ctx, req)
 		if err != nil {
 			return nil, nil, fmt.Errorf("inbox: %w", err)
 		}
@@ -128,7 +124,7 @@ func (s *site) inbox(ctx context.Context, l *ledger) (missing []message.Ref, ent
 			}
 			ref := message.Ref{From: c.From(), MID: c.MID()}
 			if old, twice := entries[ref]; twice && old.GetSeq() != e.GetSeq() && has[ref].Version() == c.Version() {
-				l.violated("twice: %s in version %d", ref.MID, c.Version())
+				l.Violated("twice: %s in version %d", ref.MID, c.Version())
 			}
 			entries[ref], has[ref] = e, c
 		}
@@ -147,17 +143,20 @@ func (s *site) inbox(ctx context.Context, l *ledger) (missing []message.Ref, ent
 	return missing, entries, nil
 }
 
+// settling is how long alerts may take to be brought.
+const settling = 3 * time.Minute
+
 // fetched is how many messages one call brings.
 const fetched = 64
 
-// open reads every text through the reader's own server and opens it.
-func (s *site) open(ctx context.Context, l *ledger, entries map[message.Ref]*wirev1.Entry) error {
+// openAll reads every text through the reader's own server and opens it.
+func (s *Site) openAll(ctx context.Context, l *Ledger, entries map[message.Ref]*wirev1.Entry) error {
 	var refs []message.Ref
 	for ref := range entries {
 		refs = append(refs, ref)
 	}
 	chains := map[message.Address]*message.Chain{}
-	for _, a := range s.authors {
+	for _, a := range s.Authors {
 		chains[a.Address()] = a.Keys.Chain
 	}
 	for len(refs) > 0 {
@@ -166,7 +165,7 @@ func (s *site) open(ctx context.Context, l *ledger, entries map[message.Ref]*wir
 		for _, ref := range refs[:n] {
 			req.Items = append(req.Items, &wirev1.FetchItem{From: ref.From.Bytes(), Mid: ref.MID.Bytes()})
 		}
-		res, err := s.reader.Peer.Mailbox().Fetch(ctx, req)
+		res, err := s.Reader.Peer.Mailbox().Fetch(ctx, req)
 		if err != nil {
 			return fmt.Errorf("fetch: %w", err)
 		}
@@ -175,7 +174,7 @@ func (s *site) open(ctx context.Context, l *ledger, entries map[message.Ref]*wir
 		}
 		for i, p := range res.GetResults() {
 			if err := s.openOne(l, refs[i], chains[refs[i].From], p); err != nil {
-				l.violated("altered: %s: %v", refs[i].MID, err)
+				l.Violated("altered: %s: %v", refs[i].MID, err)
 			}
 		}
 		refs = refs[n:]
@@ -184,7 +183,7 @@ func (s *site) open(ctx context.Context, l *ledger, entries map[message.Ref]*wir
 }
 
 // openOne opens a message and compares its words with those that were written.
-func (s *site) openOne(l *ledger, ref message.Ref, author *message.Chain, p *wirev1.Pulled) error {
+func (s *Site) openOne(l *Ledger, ref message.Ref, author *message.Chain, p *wirev1.Pulled) error {
 	if err := message.OpenRefusal(p.GetRefusal()); err != nil {
 		return err
 	}
@@ -195,7 +194,7 @@ func (s *site) openOne(l *ledger, ref message.Ref, author *message.Chain, p *wir
 	if err != nil {
 		return err
 	}
-	letter, err := s.reader.Keys.Open(h, p.GetSlot(), p.GetPayload())
+	letter, err := s.Reader.Keys.Open(h, p.GetSlot(), p.GetPayload())
 	if err != nil {
 		return err
 	}
@@ -207,30 +206,3 @@ func (s *site) openOne(l *ledger, ref message.Ref, author *message.Chain, p *wir
 	}
 	return nil
 }
-
-// control deletes one promised version from the database of the stopped server
-// and reports whether the checks miss it.
-func (s *site) control(ctx context.Context, l *ledger) (bool, error) {
-	if err := s.one.Stop(); err != nil {
-		return false, err
-	}
-	db, err := sql.Open("sqlite3", "file:"+filepath.Join(s.dir, "one", "data.db"))
-	if err != nil {
-		return false, err
-	}
-	_, err = db.ExecContext(ctx, controlFault)
-	if err := errors.Join(err, db.Close()); err != nil {
-		return false, err
-	}
-	if err := s.one.Start(s.env...); err != nil {
-		return false, err
-	}
-	before := len(l.violations)
-	if err := s.recheck(ctx, l); err != nil {
-		return false, err
-	}
-	return len(l.violations) > before, nil
-}
-
-// controlFault is what the control does to the first server's database.
-const controlFault = `DELETE FROM versions WHERE id = (SELECT id FROM versions ORDER BY head_id LIMIT 1)`

@@ -1,4 +1,4 @@
-package main
+package witness
 
 import (
 	"context"
@@ -21,8 +21,8 @@ const (
 	again = 10 * time.Millisecond
 )
 
-// author is somebody who writes, and edits what they wrote.
-type author struct {
+// Author is somebody who writes, and edits what they wrote.
+type Author struct {
 	*proof.Person
 	name   string
 	reader *message.Chain
@@ -36,7 +36,7 @@ type author struct {
 }
 
 // seal makes the next version of prev, or a new message where it is nil.
-func (a *author) seal(prev *message.Head) (*message.Sealed, string, error) {
+func (a *Author) seal(prev *message.Head) (*message.Sealed, string, error) {
 	a.mu.Lock()
 	a.written++
 	text := fmt.Sprintf("%s, text %d", a.name, a.written)
@@ -58,7 +58,7 @@ func (a *author) seal(prev *message.Head) (*message.Sealed, string, error) {
 
 // submit brings versions to the server, again and again until it answers, and
 // returns its results.
-func (a *author) submit(ctx context.Context, all []*message.Sealed) ([]*wirev1.SubmitResult, error) {
+func (a *Author) submit(ctx context.Context, all []*message.Sealed) ([]*wirev1.SubmitResult, error) {
 	req := &wirev1.SubmitRequest{}
 	for _, s := range all {
 		req.Submissions = append(req.Submissions, &wirev1.Submission{Head: s.Head.Signed, Slots: s.Slots, Payload: s.Payload})
@@ -86,7 +86,7 @@ func (a *author) submit(ctx context.Context, all []*message.Sealed) ([]*wirev1.S
 }
 
 // write submits new messages until ctx ends.
-func (a *author) write(ctx context.Context, l *ledger) error {
+func (a *Author) write(ctx context.Context, l *Ledger) error {
 	for ctx.Err() == nil {
 		all := make([]*message.Sealed, together)
 		texts := make([]string, together)
@@ -104,7 +104,7 @@ func (a *author) write(ctx context.Context, l *ledger) error {
 }
 
 // edit replaces messages until ctx ends.
-func (a *author) edit(ctx context.Context, l *ledger, choose *rand.Rand) error {
+func (a *Author) edit(ctx context.Context, l *Ledger, choose *rand.Rand) error {
 	for ctx.Err() == nil {
 		a.mu.Lock()
 		n := len(a.standing)
@@ -132,7 +132,7 @@ func (a *author) edit(ctx context.Context, l *ledger, choose *rand.Rand) error {
 
 // bring submits versions and notes what was promised. Whoever is told to stop
 // leaves without an answer, which is no error.
-func (a *author) bring(ctx context.Context, l *ledger, all []*message.Sealed, texts []string) error {
+func (a *Author) bring(ctx context.Context, l *Ledger, all []*message.Sealed, texts []string) error {
 	for n, s := range all {
 		l.wrote(s.Head, texts[n])
 	}
@@ -145,7 +145,7 @@ func (a *author) bring(ctx context.Context, l *ledger, all []*message.Sealed, te
 	}
 	for n, r := range results {
 		if err := message.OpenRefusal(r.GetRefusal()); err != nil {
-			l.violated("%s: version %d of %s refused: %v", a.name, all[n].Head.Version, all[n].Head.MID, err)
+			l.Violated("%s: version %d of %s refused: %v", a.name, all[n].Head.Version, all[n].Head.MID, err)
 			continue
 		}
 		if err := l.promised(a, all[n].Head, r.GetReceipt()); err != nil {

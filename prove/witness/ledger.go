@@ -1,7 +1,9 @@
-package main
+package witness
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 
 	"airdispatch/crypto"
@@ -9,9 +11,9 @@ import (
 	wirev1 "airdispatch/wire/airdispatch/v1"
 )
 
-// ledger is what was written and what was promised, in the harness's memory,
+// Ledger is what was written and what was promised, in the harness's memory,
 // which no server can lose.
-type ledger struct {
+type Ledger struct {
 	verifier crypto.Verifier
 
 	mu         sync.Mutex
@@ -29,25 +31,26 @@ type debt struct {
 	newest   uint64
 }
 
-func newLedger() *ledger {
-	return &ledger{verifier: crypto.NewVerifier(), texts: map[message.ID]string{}, owed: map[message.Ref]*debt{}, fresh: map[message.Ref]bool{}}
+// NewLedger is an empty one.
+func NewLedger() *Ledger {
+	return &Ledger{verifier: crypto.NewVerifier(), texts: map[message.ID]string{}, owed: map[message.Ref]*debt{}, fresh: map[message.Ref]bool{}}
 }
 
 // wrote notes the words of a version before it is sent.
-func (l *ledger) wrote(h *message.Head, text string) {
+func (l *Ledger) wrote(h *message.Head, text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.texts[h.ID] = text
 }
 
 // promised verifies and notes a receipt.
-func (l *ledger) promised(a *author, h *message.Head, signed *wirev1.Signed) error {
+func (l *Ledger) promised(a *Author, h *message.Head, signed *wirev1.Signed) error {
 	r, err := message.OpenReceipt(l.verifier, a.Host.Chain, signed)
 	if err != nil {
 		return fmt.Errorf("%s: receipt: %w", a.name, err)
 	}
 	if r.Kind != message.ReceiptSubmitted || r.ID != h.ID {
-		l.violated("%s: the receipt is for %x, not for %x", a.name, r.ID, h.ID)
+		l.Violated("%s: the receipt is for %x, not for %x", a.name, r.ID, h.ID)
 		return nil
 	}
 	l.mu.Lock()
@@ -69,15 +72,15 @@ func (l *ledger) promised(a *author, h *message.Head, signed *wirev1.Signed) err
 	return nil
 }
 
-// violated notes what should not be.
-func (l *ledger) violated(format string, args ...any) {
+// Violated notes what should not be.
+func (l *Ledger) Violated(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.violations = append(l.violations, fmt.Sprintf(format, args...))
 }
 
-// receipts is how many there are.
-func (l *ledger) receipts() int {
+// Receipts is how many there are.
+func (l *Ledger) Receipts() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.counted
@@ -85,7 +88,7 @@ func (l *ledger) receipts() int {
 
 // due takes the messages that were promised since the last check, with what is
 // owed for them then.
-func (l *ledger) due() map[message.Ref]map[uint64]message.ID {
+func (l *Ledger) due() map[message.Ref]map[uint64]message.ID {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	out := map[message.Ref]map[uint64]message.ID{}
@@ -101,7 +104,7 @@ func (l *ledger) due() map[message.Ref]map[uint64]message.ID {
 }
 
 // all marks everything as due again.
-func (l *ledger) all() {
+func (l *Ledger) all() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for ref := range l.owed {
@@ -110,27 +113,32 @@ func (l *ledger) all() {
 }
 
 // compare holds what a server shows of one message against what it owes.
-func (l *ledger) compare(ref message.Ref, owed map[uint64]message.ID, has map[uint64]message.ID) {
+func (l *Ledger) compare(ref message.Ref, owed map[uint64]message.ID, has map[uint64]message.ID) {
 	for n, id := range owed {
 		switch got, ok := has[n]; {
 		case !ok:
-			l.violated("lost: version %d of %s", n, ref.MID)
+			l.Violated("lost: version %d of %s", n, ref.MID)
 		case got != id:
-			l.violated("altered: version %d of %s is %x, promised was %x", n, ref.MID, got, id)
+			l.Violated("altered: version %d of %s is %x, promised was %x", n, ref.MID, got, id)
 		}
 	}
 }
 
-// words is the figure.
-func (l *ledger) words(kills int) string {
+// Violations are what was violated so far.
+func (l *Ledger) Violations() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.violations)
+}
+
+// Words count what was promised and what became of it.
+func (l *Ledger) Words() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	kinds := map[string]int{}
 	for _, v := range l.violations {
-		var kind string
-		fmt.Sscanf(v, "%s", &kind)
+		kind, _, _ := strings.Cut(v, ":")
 		kinds[kind]++
 	}
-	return fmt.Sprintf("%d kills, %d receipts (%d for edits), %d lost, %d altered, %d visible twice",
-		kills, l.counted, l.edits, kinds["lost:"], kinds["altered:"], kinds["twice:"])
+	return fmt.Sprintf("%d receipts (%d for edits), %d lost, %d altered, %d visible twice", l.counted, l.edits, kinds["lost"], kinds["altered"], kinds["twice"])
 }
