@@ -31,6 +31,8 @@ type Author struct {
 	// standing is the newest acknowledged head of each message.
 	standing []*message.Head
 	written  int
+	// recent is what was sent since the last backup, to be handed in again.
+	recent []*message.Sealed
 	// cursor is how far of the author's log at the server was compared.
 	cursor *wirev1.Cursor
 }
@@ -152,6 +154,7 @@ func (a *Author) bring(ctx context.Context, l *Ledger, all []*message.Sealed, te
 			return err
 		}
 		a.mu.Lock()
+		a.recent = append(a.recent, all[n])
 		a.standing = stand(a.standing, all[n].Head)
 		a.mu.Unlock()
 	}

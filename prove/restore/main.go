@@ -1,0 +1,147 @@
+// Restore makes backups of real mail servers while people write (package
+// witness), kills the server a moment later, restores the backup into an empty
+// directory and goes on there. What had a receipt before the backup began must
+// be there; what came after is handed in again by its authors, or asked for
+// again at its origins; no log goes back, and nothing is visible twice.
+//
+// The control restores a backup and hands nothing in again: the ledger must miss
+// what was promised after it.
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"airdispatch/prove/proof"
+	"airdispatch/prove/witness"
+)
+
+// full is how many restores the figure stands on.
+const full = 50
+
+// shortest and longest is how long people write before a backup and after it.
+const shortest, longest = 50 * time.Millisecond, 400 * time.Millisecond
+
+func main() { proof.Main(proof.Part{Name: "restore", Full: full, Run: run}) }
+
+// keeper does the restores.
+type keeper struct {
+	*witness.Site
+	l      *witness.Ledger
+	choose *rand.Rand
+	seed   uint64
+	again  int
+	back   []string
+}
+
+func run(ctx context.Context, o proof.Options) (proof.Figure, error) {
+	programs, err := proof.Build(ctx, filepath.Join(o.Dir, "bin"))
+	if err != nil {
+		return proof.Figure{}, err
+	}
+	s, err := witness.Open(ctx, programs, o.Dir)
+	if err != nil {
+		return proof.Figure{}, err
+	}
+	defer s.Close()
+	k := &keeper{Site: s, l: witness.NewLedger(), choose: rand.New(rand.NewPCG(o.Seed, 0)), seed: o.Seed}
+	for n := range o.N {
+		if err := k.cycle(ctx, n, true); err != nil {
+			return proof.Figure{}, fmt.Errorf("restore %d: %w", n+1, err)
+		}
+		fmt.Fprintf(o.Said, "restore: %d restores, %d receipts, %d violations\n", n+1, k.l.Receipts(), len(k.l.Violations()))
+	}
+	if err := s.Settle(ctx, k.l); err != nil {
+		return proof.Figure{}, err
+	}
+	f := proof.Figure{
+		Words:      fmt.Sprintf("%d restores, %s, %d handed in again, %d logs went back", o.N, k.l.Words(), k.again, len(k.back)),
+		Violations: append(k.l.Violations(), k.back...),
+	}
+	before := len(k.l.Violations())
+	if err := k.cycle(ctx, 0, false); err != nil {
+		return f, fmt.Errorf("control: %w", err)
+	}
+	if err := s.Recheck(ctx, k.l); err != nil {
+		return f, fmt.Errorf("control: %w", err)
+	}
+	if len(k.l.Violations()) == before {
+		f.Violations = append(f.Violations, "the control, a restore after which nothing was handed in again, was not noticed")
+	}
+	f.Words += ", control caught"
+	return f, nil
+}
+
+// cycle makes one backup and restores it: of the authors' server in even ones,
+// of the reader's in odd ones.
+func (k *keeper) cycle(ctx context.Context, n int, resume bool) error {
+	server, name, person := k.One, "one", k.Authors[0].Person
+	if n%2 == 1 {
+		server, name, person = k.Two, "two", k.Reader
+	}
+	dir, file := filepath.Join(k.Dir, name), filepath.Join(k.Dir, fmt.Sprintf("backup-%d", n))
+	var kept witness.Mark
+	var was witness.Place
+	err := k.Writing(ctx, k.seed+uint64(n)<<8, k.l, func(ctx context.Context) (err error) {
+		if err := k.pause(ctx); err != nil {
+			return err
+		}
+		kept = k.Mark(k.l)
+		if _, err = k.Town.Programs.Run(ctx, "admaild", "backup", file, "--dir", dir); err != nil {
+			return err
+		}
+		if err := k.pause(ctx); err != nil {
+			return err
+		}
+		was, err = witness.PlaceOf(ctx, person)
+		server.Kill()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	if _, err := k.Town.Programs.Run(ctx, "admaild", "verify", file); err != nil {
+		return err
+	}
+	if _, err := k.Town.Programs.Run(ctx, "admaild", "restore", file, "--dir", dir); err != nil {
+		return err
+	}
+	if err := os.Remove(file); err != nil {
+		return err
+	}
+	if err := server.Start(k.Env...); err != nil {
+		return err
+	}
+	is, err := witness.PlaceOf(ctx, person)
+	if err != nil {
+		return err
+	}
+	if !was.Before(is) {
+		k.back = append(k.back, fmt.Sprintf("back: the log of %s from %v to %v", name, was, is))
+	}
+	if resume {
+		again, err := k.Resume(ctx, k.l, kept)
+		k.again += again
+		return err
+	}
+	return nil
+}
+
+// pause waits a random while.
+func (k *keeper) pause(ctx context.Context) error {
+	t := time.NewTimer(shortest + time.Duration(k.choose.Int64N(int64(longest-shortest))))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
