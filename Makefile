@@ -5,8 +5,9 @@ BUF      = $(GO) tool -modfile=tools/buf/go.mod buf
 LINT     = $(GO) tool -modfile=tools/lint/go.mod
 FUZZTIME ?= 5s
 BENCH    ?= .
+PROOFS   = $(patsubst prove/%/main.go,%,$(wildcard prove/*/main.go))
 
-.PHONY: help build test race cover lint fmt vuln gen gen-check breaking fuzz bench clean
+.PHONY: help build test race cover lint fmt vuln gen gen-check breaking fuzz bench prove clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +59,9 @@ fuzz: ## run every fuzz target for FUZZTIME (default 5s)
 
 bench: ## run the benchmarks that match BENCH (default: all)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+prove: ## prove what docs/proof.md says, hours; PART=crash N=20 for one part at a count
+	@set -e; for part in $(or $(PART),$(PROOFS)); do (cd prove && $(GO) run ./$$part $(if $(N),-n $(N))); done
 
 clean: ## remove what the targets above leave behind
 	rm -rf bin cover.out
