@@ -36,7 +36,10 @@ func (w *Work) Act(ctx context.Context, s Server, r *rand.Rand, part, parts int)
 // some are the first items that a call can be about, and where they go to.
 func some(items []*item, most int, next func(i *item) (standing, bool)) (chosen []*item, to []standing) {
 	for _, i := range items {
-		if st, ok := next(i); ok && len(chosen) < most && i.open == nil {
+		if i.open != nil || len(chosen) == most {
+			continue
+		}
+		if st, ok := next(i); ok {
 			chosen, to = append(chosen, i), append(to, st)
 		}
 	}
@@ -122,7 +125,7 @@ func (w *Work) mark(r *rand.Rand) func(context.Context, Server, []*item) error {
 		yes := true
 		chosen, to := some(mine, together, func(i *item) (standing, bool) {
 			x := w.pool.arrivals[i.n]
-			if i.sure.versions == 0 || i.sure.deleted || !owner.IsZero() && owner != x.owner || len(marks) == together {
+			if i.sure.versions == 0 || i.sure.deleted || !owner.IsZero() && owner != x.owner {
 				return standing{}, false
 			}
 			owner = x.owner
