@@ -34,7 +34,6 @@ import (
 	"airdispatch/prove/promise"
 	"airdispatch/prove/proof"
 	"airdispatch/prove/simdisk"
-	"airdispatch/store/sqlite"
 )
 
 const (
@@ -72,6 +71,9 @@ type beginning struct {
 	work *promise.Work
 }
 
+// again is the same disk and the same promises, for another life.
+func (b beginning) again() beginning { return beginning{b.disk.Clone(), b.work.Fork()} }
+
 func run(ctx context.Context, o proof.Options) (proof.Figure, error) {
 	b := &bench{machine: simdisk.NewMachine("power", o.Dir), made: map[bool]beginning{}, wanted: o.N}
 	var err error
@@ -84,7 +86,7 @@ func run(ctx context.Context, o proof.Options) (proof.Figure, error) {
 		}
 	}
 	careless := b.control(ctx, o.Seed, func(l *life) { l.careless = true })
-	lying := b.control(ctx, o.Seed, func(l *life) { l.disk.Lie() })
+	lying := b.control(ctx, o.Seed, func(l *life) { l.Disk.Lie() })
 	var all sync.WaitGroup
 	for n := range runtime.GOMAXPROCS(0) {
 		all.Go(func() { b.live(ctx, o, uint64(n+1)) })
@@ -113,26 +115,33 @@ func run(ctx context.Context, o proof.Options) (proof.Figure, error) {
 
 // begin makes a store on a new disk, and ends it in order.
 func (b *bench) begin(ctx context.Context, tracker bool) (beginning, error) {
-	l := &life{bench: b, tracker: tracker, disk: simdisk.New(), work: b.pool.NewWork(tracker)}
-	if err := l.open(ctx, 0); err != nil {
+	l := b.life(rand.New(rand.NewPCG(0, 0)), beginning{simdisk.New(), b.pool.NewWork(tracker)})
+	l.Tracker = tracker
+	if err := l.Open(ctx, l.setting(0)); err != nil {
 		return beginning{}, err
 	}
-	if err := errors.Join(l.work.Settle(ctx, l.server), l.close()); err != nil {
+	if err := errors.Join(l.Work.Settle(ctx, l.Server), l.Close()); err != nil {
 		return beginning{}, err
 	}
-	return beginning{l.disk, l.work}, nil
+	return beginning{l.Disk, l.Work}, nil
+}
+
+// life begins one.
+func (b *bench) life(r *rand.Rand, from beginning) *life {
+	return &life{Life: promise.Life{Machine: b.machine, Disk: from.disk, Work: from.work}, bench: b, r: r}
 }
 
 // live lives life after life, until there were enough losses.
 func (b *bench) live(ctx context.Context, o proof.Options, stream uint64) {
 	for n := uint64(0); b.more(ctx); n++ {
 		r := rand.New(rand.NewPCG(o.Seed, n<<8|stream))
-		l := &life{bench: b, r: r, tracker: r.IntN(5) == 0, name: fmt.Sprintf("life %d of stream %d", n, stream)}
-		if r.IntN(6) == 0 {
-			l.disk, l.work = simdisk.New(), b.pool.NewWork(l.tracker)
-		} else {
-			l.disk, l.work = b.made[l.tracker].disk.Clone(), b.made[l.tracker].work.Fork()
+		tracker := r.IntN(5) == 0
+		from := beginning{simdisk.New(), b.pool.NewWork(tracker)}
+		if r.IntN(6) != 0 {
+			from = b.made[tracker].again()
 		}
+		l := b.life(r, from)
+		l.Tracker, l.name = tracker, fmt.Sprintf("life %d of stream %d", n, stream)
 		l.run(ctx)
 		b.count(o, l)
 	}
@@ -161,8 +170,8 @@ func (b *bench) count(o proof.Options, l *life) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	before := b.receipts / 20_000
-	b.receipts += l.work.Receipts()
-	for _, v := range l.found() {
+	b.receipts += l.Work.Receipts()
+	for _, v := range l.Found() {
 		b.violations = append(b.violations, l.name+": "+v)
 	}
 	if b.receipts/20_000 > before {
@@ -175,10 +184,11 @@ func (b *bench) count(o proof.Options, l *life) {
 func (b *bench) control(ctx context.Context, seed uint64, spoil func(l *life)) (caught int) {
 	for n := range uint64(controls) {
 		r := rand.New(rand.NewPCG(seed, 1<<63|n))
-		l := &life{bench: b, r: r, disk: b.made[false].disk.Clone(), work: b.made[false].work.Fork(), control: true}
+		l := b.life(r, b.made[false].again())
+		l.control = true
 		spoil(l)
 		l.run(ctx)
-		if len(l.found()) > 0 {
+		if len(l.Found()) > 0 {
 			caught++
 		}
 	}
@@ -187,40 +197,14 @@ func (b *bench) control(ctx context.Context, seed uint64, spoil func(l *life)) (
 
 // life is one store and the disk below it.
 type life struct {
+	promise.Life
 	*bench
-	r        *rand.Rand
-	name     string
-	tracker  bool
-	careless bool
-	control  bool
-	disk     *simdisk.Disk
-	work     *promise.Work
-	broken   []string
-
-	plugged *simdisk.Plugged
-	db      *sqlite.DB
-	server  promise.Server
+	r                 *rand.Rand
+	name              string
+	careless, control bool
 }
 
-// found is all that went wrong.
-func (l *life) found() []string { return append(l.broken, l.work.Violations()...) }
-
-// open opens the store on the disk, with checkpoints after some pages.
-func (l *life) open(ctx context.Context, checkpoint int) (err error) {
-	l.plugged, err = l.machine.Plug(l.disk, simdisk.Setting{Checkpoint: checkpoint, Careless: l.careless})
-	if err != nil {
-		return err
-	}
-	if l.tracker {
-		l.server.Tracker, l.db, err = sqlite.OpenTracker(ctx, l.plugged.DB)
-	} else {
-		l.server.Mail, l.db, err = sqlite.OpenMail(ctx, l.plugged.DB, nil)
-	}
-	if err != nil {
-		return errors.Join(err, l.plugged.Unplug())
-	}
-	return nil
+// setting opens the store with checkpoints after some pages.
+func (l *life) setting(checkpoint int) simdisk.Setting {
+	return simdisk.Setting{Checkpoint: checkpoint, Careless: l.careless}
 }
-
-// close closes it.
-func (l *life) close() error { return errors.Join(l.db.Close(), l.plugged.Unplug()) }
