@@ -159,14 +159,24 @@ func (w *Work) put(ctx context.Context, s Server, mine []*item) error {
 		return standing{versions: i.sure.versions + 1}, i.sure.versions < w.most(i)
 	})
 	ids, log := s.shared()
-	return w.ask(chosen, to, func() []outcome {
-		err := ids.PutIdentity(ctx, w.pool.records[chosen[0].n][to[0].versions-1])
-		if err != nil {
-			return []outcome{{err: err}}
-		}
-		place, err := log.Advance(ctx)
-		return []outcome{{err, store.Accepted{Place: place}}}
+	err := w.ask(chosen, to, func() []outcome {
+		return []outcome{{err: ids.PutIdentity(ctx, w.pool.records[chosen[0].n][to[0].versions-1])}}
 	})
+	if err != nil || len(chosen) == 0 {
+		return err
+	}
+	place, err := log.Advance(ctx)
+	if err == nil {
+		w.reached(place)
+	}
+	return err
+}
+
+// reached notes a place in the log that was promised.
+func (w *Work) reached(p store.Place) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.seq = max(w.seq, p.Seq)
 }
 
 // claim claims a name.
