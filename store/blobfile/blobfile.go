@@ -253,7 +253,7 @@ func coded(verb string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
+	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG):
 		return fmt.Errorf("blobfile: %s: %w: %w", verb, err, message.StorageFull)
 	}
 	return fmt.Errorf("blobfile: %s: %w", verb, err)

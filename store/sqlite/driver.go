@@ -61,7 +61,10 @@ func (c connector) Driver() driver.Driver { return c.driver }
 // resultCode is SQLite's primary result code in err, or 0 where it has none.
 func resultCode(err error) int {
 	if e, ok := errors.AsType[sqlite3.Error](err); ok {
-		if e.SystemErrno == syscall.ENOSPC {
+		switch e.SystemErrno {
+		case syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG:
+			// SQLite tells only the first of them from an error of the disk, and not
+			// always; a quota or a limit on the size of files is no more room either.
 			return codeFull
 		}
 		return int(e.Code)

@@ -14,3 +14,6 @@ func LimitPages(ctx context.Context, d *DB, n int) error {
 		return err
 	})
 }
+
+// Told is what a caller is told of an error of the driver.
+func Told(err error) error { return wrap("try", faulty(err)) }
