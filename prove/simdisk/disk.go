@@ -18,8 +18,8 @@
 // # Faults
 //
 // Every open, write, truncation, sync and deletion is counted and may be told
-// to fail: with an error, for want of room, after half of the bytes, or because
-// the power goes, after which nothing works any more. A sync that fails takes
+// to fail: with an error, for want of room, after half of the bytes, without
+// a word, or because the power goes, after which nothing works any more. A sync that fails takes
 // the bytes with it: they stay visible and never become durable, unless they
 // are written again, as on Linux. A disk can also lie: it reports each sync
 // as done and does nothing.
@@ -72,6 +72,8 @@ const (
 	Full
 	// Short writes half and then fails for want of room; what does not write is not cut short.
 	Short
+	// Silent does nothing and reports success.
+	Silent
 	// Dead is the loss of power: this fails, and so does all that comes later.
 	Dead
 )

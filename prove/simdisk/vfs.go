@@ -79,7 +79,7 @@ func (m *Machine) Open(path string, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag,
 	if f == nil && flags&vfs.OPEN_CREATE == 0 {
 		return nil, flags, sqlite3.CANTOPEN
 	}
-	if fault := d.event(Open, name); fault != None && (f == nil || fault != Full && fault != Short) {
+	if fault := d.event(Open, name); fault == Broken || fault == Dead || f == nil && (fault == Full || fault == Short) {
 		return nil, flags, fault.err(sqlite3.CANTOPEN)
 	}
 	if f == nil {
@@ -191,6 +191,8 @@ func (h *handle) WriteAt(b []byte, off int64) (int, error) {
 	case None:
 		h.disk.write(h.file, off, b)
 		return len(b), nil
+	case Silent:
+		return len(b), nil
 	case Short:
 		h.disk.write(h.file, off, b[:len(b)/2])
 		return len(b) / 2, fault.err(nil)
@@ -208,7 +210,11 @@ func (h *handle) WriteAt(b []byte, off int64) (int, error) {
 func (h *handle) Truncate(size int64) error {
 	h.disk.mu.Lock()
 	defer h.disk.mu.Unlock()
-	if fault := h.event(Truncate); fault != None {
+	switch fault := h.event(Truncate); fault {
+	case None:
+	case Silent:
+		return nil
+	default:
 		return fault.err(sqlite3.IOERR_TRUNCATE)
 	}
 	h.disk.write(h.file, size, nil)
@@ -221,6 +227,8 @@ func (h *handle) Sync(vfs.SyncFlag) error {
 	defer h.disk.mu.Unlock()
 	switch fault := h.event(Sync); fault {
 	case None:
+	case Silent:
+		return nil
 	case Dead:
 		return sqlite3.IOERR_FSYNC
 	default:
