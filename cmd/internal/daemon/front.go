@@ -33,6 +33,10 @@ type Front struct {
 	ready   atomic.Pointer[string]
 }
 
+// maxMetricsHeader is more than a scraper says. The port is for this machine
+// alone, but whoever runs something here is not yet the operator.
+const maxMetricsHeader = 16 << 10
+
 // notYet is why a server is not ready before it says so.
 const notYet = "starting"
 
@@ -117,8 +121,10 @@ func (f *Front) Serve(ctx context.Context) error {
 	var sides sync.WaitGroup
 	defer sides.Wait()
 	if f.metrics != nil {
+		mux := http.NewServeMux()
+		mux.Handle("GET /metrics", promhttp.HandlerFor(f.Registry, promhttp.HandlerOpts{}))
 		s := &http.Server{
-			Handler:           promhttp.HandlerFor(f.Registry, promhttp.HandlerOpts{}),
+			Handler: mux, MaxHeaderBytes: maxMetricsHeader,
 			ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
 		}
 		sides.Go(func() { _ = s.Serve(f.metrics) })

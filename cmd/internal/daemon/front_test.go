@@ -49,6 +49,12 @@ func TestHealthAndMetrics(t *testing.T) {
 	if status, _ := get(t, "http://"+address+"/metrics"); status == http.StatusOK {
 		t.Error("metrics are served to everybody")
 	}
+	if status, _ := get(t, "http://"+metrics+"/metrics/"+strings.Repeat("x", 2*maxMetricsHeader)); status != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("a long path: %d", status)
+	}
+	if status, _ := get(t, "http://"+metrics+"/"); status != http.StatusNotFound {
+		t.Errorf("another path: %d", status)
+	}
 }
 
 func TestNotReady(t *testing.T) {
