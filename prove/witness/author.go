@@ -31,8 +31,10 @@ type Author struct {
 	// standing is the newest acknowledged head of each message.
 	standing []*message.Head
 	written  int
-	// recent is what was sent since the last backup, to be handed in again.
-	recent []*message.Sealed
+	// recent is what was sent since the last backup, to be handed in again; kept
+	// only where there was one.
+	recent  []*message.Sealed
+	resumes bool
 	// cursor is how far of the author's log at the server was compared.
 	cursor *wirev1.Cursor
 }
@@ -154,7 +156,9 @@ func (a *Author) bring(ctx context.Context, l *Ledger, all []*message.Sealed, te
 			return err
 		}
 		a.mu.Lock()
-		a.recent = append(a.recent, all[n])
+		if a.resumes {
+			a.recent = append(a.recent, all[n])
+		}
 		a.standing = stand(a.standing, all[n].Head)
 		a.mu.Unlock()
 	}

@@ -18,7 +18,7 @@ func (s *Site) Mark(l *Ledger) Mark {
 	m := Mark{}
 	for _, a := range s.Authors {
 		a.mu.Lock()
-		a.recent = nil
+		a.recent, a.resumes = nil, true
 		a.mu.Unlock()
 	}
 	l.mu.Lock()
