@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"airdispatch/message"
 	"airdispatch/store"
@@ -15,6 +16,9 @@ import (
 const (
 	// maxSteps bounds one transaction, so that the first of them does not wait long for the last.
 	maxSteps = 1024
+	// reclaimEvery is how long a full disk is left alone: each try writes as much
+	// as the WAL holds.
+	reclaimEvery = 100 * time.Millisecond
 	// maxNumbers bounds the writer's memory of addresses' numbers; beyond it, it begins anew.
 	maxNumbers = 100_000
 )
@@ -55,6 +59,10 @@ type writer struct {
 	// Only the goroutine uses these.
 	stmts   map[string]*sql.Stmt
 	numbers map[message.Address]int64
+	// tight is why there was no room, until the WAL is in the file; tried is when
+	// it was to be brought there last.
+	tight error
+	tried time.Time
 
 	// mu guards queue, closed and place.
 	mu     sync.Mutex
@@ -204,7 +212,10 @@ func (w *writer) take() []*job {
 // commit runs a batch in one transaction and answers its jobs.
 func (w *writer) commit(batch []*job) {
 	t := &tx{w: w}
-	err := t.begin()
+	err := w.reclaim()
+	if err == nil {
+		err = t.begin()
+	}
 	for _, j := range batch {
 		for i := range j.steps {
 			if err == nil {
@@ -217,6 +228,9 @@ func (w *writer) commit(batch []*job) {
 	}
 	if err != nil {
 		t.rollback()
+		if full(err) {
+			w.tight = err
+		}
 	} else {
 		w.mu.Lock()
 		w.place = t.place
@@ -228,4 +242,30 @@ func (w *writer) commit(batch []*job) {
 		}
 		close(j.done)
 	}
+}
+
+// reclaim brings the WAL into the file once the disk was full. SQLite does so by
+// itself when the WAL has reached its length, which there may never be room for;
+// and room that comes free must go to the file first: then the WAL begins anew
+// in the room that it has, where otherwise it would take the new room too and
+// leave the file none to grow into. Until that is done, nothing is written.
+func (w *writer) reclaim() error {
+	if w.tight == nil {
+		return nil
+	}
+	if time.Since(w.tried) < reclaimEvery {
+		return w.tight
+	}
+	w.tried = time.Now()
+	var busy, frames, moved int
+	err := w.conn.QueryRowContext(context.Background(), "PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &frames, &moved)
+	switch {
+	case err != nil && full(err):
+		return w.tight
+	case err == nil && moved < frames:
+		// A reader still needs the old pages: tried again after the next commit.
+		return nil
+	}
+	w.tight = nil
+	return nil
 }
