@@ -24,8 +24,8 @@ const (
 
 // tally is what the real server went through.
 type tally struct {
-	cycles, files, handles int
-	receipts               int
+	rounds, cycles, files, handles int
+	receipts                       int
 	// slowest is the longest that anything took to recover.
 	slowest    time.Duration
 	violations []string
@@ -50,30 +50,46 @@ func server(ctx context.Context, o proof.Options, n int) (tally, error) {
 	if err != nil {
 		return t, err
 	}
-	s, err := settle(ctx, programs, o.Dir, filepath.Join(data, "one"))
+	for t.rounds < n && err == nil {
+		err = t.serve(ctx, o, programs, data, min(generation, n-t.rounds))
+	}
+	return t, err
+}
+
+// generation is after how many full disks there is a new server: the mail of
+// more would fill the disk for good.
+const generation = 25
+
+// serve runs some rounds with one server.
+func (t *tally) serve(ctx context.Context, o proof.Options, programs proof.Programs, data string, rounds int) error {
+	dir := filepath.Join(o.Dir, fmt.Sprintf("site%d", t.rounds))
+	home := filepath.Join(data, filepath.Base(dir))
+	s, err := settle(ctx, programs, dir, home)
 	if err != nil {
-		return t, err
+		return err
 	}
 	defer s.close()
-	for c := range n {
+	for n := range rounds {
 		if t.skipped == "" {
-			if err := s.cycle(ctx, &t, func() (func() error, error) { return fill(filepath.Join(data, "filler")) }, message.StorageFull); err != nil {
-				return t, fmt.Errorf("full disk %d: %w", c+1, err)
+			if err := s.cycle(ctx, t, func() (func() error, error) { return fill(filepath.Join(data, "filler")) }); err != nil {
+				return fmt.Errorf("full disk: %w", err)
 			}
 			t.cycles++
 		}
-		if c%10 == 0 {
-			if err := s.limits(ctx, &t); err != nil {
-				return t, err
+		if n%10 == 0 {
+			if err := s.limits(ctx, t); err != nil {
+				return err
 			}
 		}
-		fmt.Fprintf(o.Said, "disk: %d full disks, %d letters, slowest %s, %d violations\n", t.cycles, len(s.owed), t.slowest.Round(time.Millisecond), len(s.violations))
+		if t.rounds++; t.rounds%10 == 0 {
+			fmt.Fprintf(o.Said, "disk: %d full disks, %d letters, slowest %s\n", t.cycles, t.receipts+len(s.owed), t.slowest.Round(time.Millisecond))
+		}
 	}
-	if err := s.again(ctx); err != nil {
-		return t, err
-	}
-	t.receipts, t.violations = len(s.owed), s.violations
-	return t, nil
+	err = s.again(ctx)
+	t.receipts += len(s.owed)
+	t.violations = append(t.violations, s.violations...)
+	s.close()
+	return errors.Join(err, os.RemoveAll(home))
 }
 
 // fill takes all room there is.
@@ -97,7 +113,7 @@ func fill(path string) (free func() error, err error) {
 // cycle takes the room away, has ann write until she is told that there is
 // none, looks whether reading goes on, gives the room back, and waits for a
 // write to be taken.
-func (s *site) cycle(ctx context.Context, t *tally, take func() (func() error, error), want message.Code) error {
+func (s *site) cycle(ctx context.Context, t *tally, take func() (func() error, error)) error {
 	give, err := take()
 	if err != nil {
 		return err
@@ -110,7 +126,7 @@ func (s *site) cycle(ctx context.Context, t *tally, take func() (func() error, e
 			return errors.Join(ctx.Err(), give())
 		case err == nil:
 			continue
-		case !errors.Is(err, want):
+		case !errors.Is(err, message.StorageFull):
 			s.violated("without room a letter is refused with: %v", err)
 		}
 		refusals++
@@ -161,7 +177,7 @@ func (s *site) limits(ctx context.Context, t *tally) error {
 			return nil, err
 		}
 		return limit(s.server.Pid(), syscall.RLIMIT_FSIZE, uint64(info.Size())+64<<10)
-	}, message.StorageFull)
+	})
 	if err != nil {
 		return fmt.Errorf("file size: %w", err)
 	}
@@ -195,8 +211,7 @@ func (s *site) crowd(ctx context.Context, t *tally) error {
 		held = append(held, c)
 	}
 	for range 20 {
-		// Taken or refused; what is taken is held against the server below.
-		if err := s.write(ctx); err != nil && message.CodeOf(err) == message.BadSignature {
+		if err := s.write(ctx); err != nil {
 			s.violated("in a crowd a letter is refused with: %v", err)
 		}
 	}

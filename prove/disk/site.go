@@ -109,8 +109,9 @@ func (s *site) violated(format string, args ...any) {
 	s.violations = append(s.violations, fmt.Sprintf(format, args...))
 }
 
-// letter is how long a letter is: some fill the small file system in a second.
-const letter = 4 << 10
+// letter is how long a letter is: short, so that a hundred full disks leave room
+// for the mail of all.
+const letter = 200
 
 // write has ann submit one new letter, and keeps the receipt.
 func (s *site) write(ctx context.Context) error {

@@ -57,6 +57,8 @@ type Event struct {
 	N    int
 	Kind Kind
 	Name string
+	// Used is how many bytes all files would take after it, of a write.
+	Used int64
 }
 
 // Fault is what happens to an operation.
@@ -160,8 +162,8 @@ func (d *Disk) put(name string, data []byte) {
 	d.names[name], d.durable[name] = f, f
 }
 
-// event counts an operation and tells what happens to it.
-func (d *Disk) event(k Kind, name string) Fault {
+// event counts an operation, which makes a file grow, and tells what happens to it.
+func (d *Disk) event(k Kind, name string, grows int64) Fault {
 	if d.dead {
 		return Dead
 	}
@@ -169,7 +171,10 @@ func (d *Disk) event(k Kind, name string) Fault {
 	if d.arm == nil {
 		return None
 	}
-	f := d.arm(Event{d.n, k, name})
+	for _, f := range d.names {
+		grows += int64(len(f.live))
+	}
+	f := d.arm(Event{d.n, k, name, grows})
 	d.dead = f == Dead
 	return f
 }

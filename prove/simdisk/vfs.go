@@ -79,7 +79,7 @@ func (m *Machine) Open(path string, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag,
 	if f == nil && flags&vfs.OPEN_CREATE == 0 {
 		return nil, flags, sqlite3.CANTOPEN
 	}
-	if fault := d.event(Open, name); fault == Broken || fault == Dead || f == nil && (fault == Full || fault == Short) {
+	if fault := d.event(Open, name, 0); fault == Broken || fault == Dead || f == nil && (fault == Full || fault == Short) {
 		return nil, flags, fault.err(sqlite3.CANTOPEN)
 	}
 	if f == nil {
@@ -109,7 +109,7 @@ func (m *Machine) Delete(path string, syncNames bool) error {
 	if d.names[name] == nil {
 		return sqlite3.IOERR_DELETE_NOENT
 	}
-	if fault := d.event(Delete, name); fault == Broken || fault == Dead {
+	if fault := d.event(Delete, name, 0); fault == Broken || fault == Dead {
 		return fault.err(sqlite3.IOERR_DELETE)
 	}
 	d.link(name, nil)
@@ -153,11 +153,11 @@ type handle struct {
 }
 
 // event is the disk's, for a file that has a name.
-func (h *handle) event(k Kind) Fault {
+func (h *handle) event(k Kind, grows int64) Fault {
 	if h.name == "" {
 		return None
 	}
-	return h.disk.event(k, h.name)
+	return h.disk.event(k, h.name, grows)
 }
 
 // Close closes it.
@@ -187,7 +187,7 @@ func (h *handle) WriteAt(b []byte, off int64) (int, error) {
 	h.disk.mu.Lock()
 	defer h.disk.mu.Unlock()
 	was := h.disk.dead
-	switch fault := h.event(Write); fault {
+	switch fault := h.event(Write, max(0, off+int64(len(b))-int64(len(h.file.live)))); fault {
 	case None:
 		h.disk.write(h.file, off, b)
 		return len(b), nil
@@ -210,7 +210,7 @@ func (h *handle) WriteAt(b []byte, off int64) (int, error) {
 func (h *handle) Truncate(size int64) error {
 	h.disk.mu.Lock()
 	defer h.disk.mu.Unlock()
-	switch fault := h.event(Truncate); fault {
+	switch fault := h.event(Truncate, 0); fault {
 	case None:
 	case Silent:
 		return nil
@@ -225,7 +225,7 @@ func (h *handle) Truncate(size int64) error {
 func (h *handle) Sync(vfs.SyncFlag) error {
 	h.disk.mu.Lock()
 	defer h.disk.mu.Unlock()
-	switch fault := h.event(Sync); fault {
+	switch fault := h.event(Sync, 0); fault {
 	case None:
 	case Silent:
 		return nil

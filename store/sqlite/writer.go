@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,8 @@ const (
 	// reclaimEvery is how long a full disk is left alone: each try writes as much
 	// as the WAL holds.
 	reclaimEvery = 100 * time.Millisecond
+	// scarcePages is checkpointPages where room is scarce: 1 MiB.
+	scarcePages = 250
 	// maxNumbers bounds the writer's memory of addresses' numbers; beyond it, it begins anew.
 	maxNumbers = 100_000
 )
@@ -267,5 +270,7 @@ func (w *writer) reclaim() error {
 		return nil
 	}
 	w.tight = nil
-	return nil
+	// A disk that was full is short of room: the WAL is kept short from now on.
+	_, err = w.conn.ExecContext(context.Background(), fmt.Sprintf("PRAGMA wal_autocheckpoint = %d", scarcePages))
+	return faulty(err)
 }
