@@ -33,7 +33,7 @@ type tally struct {
 }
 
 // server runs all that is done to the real server, n full disks among it.
-func server(ctx context.Context, o proof.Options, n int) (tally, error) {
+func server(ctx context.Context, o proof.Options, programs proof.Programs, n int) (tally, error) {
 	t := tally{}
 	data := filepath.Join(o.Dir, "small")
 	unmount, err := mount(data)
@@ -46,10 +46,6 @@ func server(ctx context.Context, o proof.Options, n int) (tally, error) {
 		return t, err
 	}
 	defer func() { _ = unmount() }() // the directory is removed after, or says why not
-	programs, err := proof.Build(ctx, filepath.Join(o.Dir, "bin"))
-	if err != nil {
-		return t, err
-	}
 	for t.rounds < n && err == nil {
 		err = t.serve(ctx, o, programs, data, min(generation, n-t.rounds))
 	}

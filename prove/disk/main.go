@@ -29,6 +29,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"airdispatch/prove/proof"
@@ -49,6 +50,10 @@ func main() {
 }
 
 func run(ctx context.Context, o proof.Options) (proof.Figure, error) {
+	programs, err := proof.Build(ctx, filepath.Join(o.Dir, "bin"))
+	if err != nil {
+		return proof.Figure{}, err
+	}
 	m := simdisk.NewMachine("disk", o.Dir)
 	caught, err := control(ctx, m, o.Seed)
 	if err != nil {
@@ -59,7 +64,7 @@ func run(ctx context.Context, o proof.Options) (proof.Figure, error) {
 		return proof.Figure{}, err
 	}
 	fmt.Fprintf(o.Said, "disk: %d faults, %d violations\n", sim.count, len(sim.violations))
-	t, err := server(ctx, o, max(1, o.N/perCycle))
+	t, err := server(ctx, o, programs, max(1, o.N/perCycle))
 	if err != nil {
 		return proof.Figure{}, err
 	}
