@@ -20,6 +20,8 @@ const (
 	prefetchTries = 16
 	// idlePoll bounds every sleep of the goroutines of Run.
 	idlePoll = time.Minute
+	// faultWait is how long a fault of the store is waited out before the next try.
+	faultWait = 2 * time.Second
 )
 
 // prefetching pulls for owners what accepted senders sent, when it is due.
@@ -36,6 +38,10 @@ func (s *Server) prefetching(ctx context.Context) {
 		wait := idlePoll
 		if due, err := s.c.Store.Tasks.NextDue(ctx, store.TaskPrefetch); err == nil {
 			wait = min(wait, max(time.Until(due), 100*time.Millisecond))
+		}
+		if err != nil {
+			// What is due stays due; on a full disk ten lines a second about it are no help.
+			wait = max(wait, faultWait)
 		}
 		if !pause(ctx, wait, s.prefetch) {
 			return
