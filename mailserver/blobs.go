@@ -67,32 +67,25 @@ func header(r *http.Request) string {
 	return strings.Join(r.Header.Values("Authorization"), ", ")
 }
 
-// have tells an owner how many bytes there are of a blob that counts towards the
-// account: 200 for all of them, 206 for some or none. Of other people's blobs it
-// tells nothing: to list one, an owner reserves it first, by a PUT. A blob that
-// is whole on the disk is marked so here too, because a server that was killed
-// between the two would else call whole what no message may list.
+// have tells an owner how many bytes there are of a blob: 200 for all of them,
+// 206 for some or none. Of a whole blob that does not count towards the account
+// it tells nothing: to list one, an owner reserves it first, by a PUT. A blob
+// that is whole on the disk is marked so here too, because a server that was
+// killed between the two would else call whole what no message may list.
 func (s *Server) have(w http.ResponseWriter, r *http.Request, id message.ID) error {
 	acc, err := s.account(r.Context(), header(r))
 	if err != nil {
 		return err
 	}
-	reserved, err := s.c.Store.BlobIndex.Reserved(r.Context(), acc.Address, id)
+	size, complete, err := s.c.Store.Blobs.Size(r.Context(), id)
+	if err == nil && complete {
+		err = s.c.Store.BlobIndex.Complete(r.Context(), acc.Address, id)
+	}
+	if errors.Is(err, message.NotFound) {
+		size, complete, err = 0, false, nil
+	}
 	if err != nil {
 		return err
-	}
-	if !reserved {
-		answerHave(w, 0, false, http.StatusPartialContent)
-		return nil
-	}
-	size, complete, err := s.c.Store.Blobs.Size(r.Context(), id)
-	if err != nil && !errors.Is(err, message.NotFound) {
-		return err
-	}
-	if complete {
-		if err := s.c.Store.BlobIndex.Complete(r.Context(), id); err != nil {
-			return err
-		}
 	}
 	answerHave(w, size, complete, http.StatusPartialContent)
 	return nil
@@ -142,12 +135,16 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request, id message.ID) e
 		}
 		body := http.MaxBytesReader(w, r.Body, part.end-part.off+1)
 		if have, err = s.write(ctx, blob, part.off, body); err != nil {
+			if errors.Is(err, message.BadSignature) {
+				// All of it was dropped, so it counts no longer.
+				err = errors.Join(err, s.c.Store.BlobIndex.Release(context.WithoutCancel(ctx), acc.Address, id))
+			}
 			return err
 		}
 		complete = have == part.total
 	}
 	if complete {
-		if err := s.c.Store.BlobIndex.Complete(ctx, id); err != nil {
+		if err := s.c.Store.BlobIndex.Complete(ctx, acc.Address, id); err != nil {
 			return err
 		}
 	}

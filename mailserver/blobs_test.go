@@ -110,6 +110,45 @@ func TestBlobEndsCutOff(t *testing.T) {
 	eve.send(eve.letter("see attached", bob), listed)
 }
 
+// TestRefusedBlobCountsNoLonger: bytes that are not what the id says are dropped,
+// and take up nobody's quota.
+func TestRefusedBlobCountsNoLonger(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.keep = inFiles
+	defer w.stop()
+	ann := w.person("ann", w.host("one"))
+	_, id := blobOf(t, 1<<20, 1)
+	other, _ := blobOf(t, 1<<20, 2)
+	if _, _, err := ann.put(id, other, 0, len(other)); message.CodeOf(err) != message.BadSignature {
+		t.Fatalf("other bytes than the id says: %v", err)
+	}
+	res, err := ann.peer.Mailbox().Account(t.Context(), &wirev1.AccountRequest{})
+	if err != nil || res.GetBytesUsed() != 0 {
+		t.Fatalf("%d bytes used, %v", res.GetBytesUsed(), err)
+	}
+}
+
+// TestCursorsThatNoLogReaches are refused, and nobody's log fills with them.
+func TestCursorsThatNoLogReaches(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	defer w.stop()
+	ann := w.person("ann", w.host("one"))
+	account, err := ann.peer.Mailbox().Account(t.Context(), &wirev1.AccountRequest{})
+	must(t, err)
+	far := &wirev1.Cursor{Epoch: account.GetNow().GetEpoch(), Seq: 1 << 63}
+	_, inbox := ann.peer.Mailbox().Inbox(t.Context(), &wirev1.InboxRequest{After: far})
+	_, sent := ann.peer.Mailbox().Sent(t.Context(), &wirev1.SentRequest{After: far})
+	_, posts := ann.peer.Exchange().Posts(t.Context(), &wirev1.PostsRequest{Address: ann.address().Bytes(), After: far})
+	_, alerts := ann.peer.Exchange().Alerts(t.Context(), &wirev1.AlertsRequest{For: ann.address().Bytes(), After: far})
+	for call, err := range map[string]error{"inbox": inbox, "sent": sent, "posts": posts, "alerts": alerts} {
+		if message.CodeOf(err) != message.Invalid {
+			t.Errorf("%s: %v", call, err)
+		}
+	}
+}
+
 // TestBlobs: an attachment is uploaded in parts, listed by a message, read
 // through the reader's server in ranges, and gone after the recall.
 func TestBlobs(t *testing.T) {

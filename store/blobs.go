@@ -38,11 +38,13 @@ type BlobIndex interface {
 	// that the account has reserved already counts once. Errors: message.Quota,
 	// message.NotFound (no account).
 	Reserve(ctx context.Context, owner message.Address, b BlobRef, now time.Time) error
-	// Reserved reports whether an account has reserved a blob.
-	Reserved(ctx context.Context, owner message.Address, id message.ID) (bool, error)
-	// Complete marks a blob as readable. Errors: message.NotFound (nobody has
-	// reserved it).
-	Complete(ctx context.Context, id message.ID) error
+	// Release gives back what an account has reserved of a blob that is not
+	// complete: its bytes were not what the id says. A blob that is complete, or
+	// that the account has not reserved, stays as it is, which is no error.
+	Release(ctx context.Context, owner message.Address, id message.ID) error
+	// Complete marks a blob as readable. Errors: message.NotFound (the account
+	// has not reserved it).
+	Complete(ctx context.Context, owner message.Address, id message.ID) error
 	// Used reports whether a version of a message that has not been recalled or
 	// expired lists the blob: served to whoever may pull that message. A copy
 	// that is kept for an owner counts for the owner's message.

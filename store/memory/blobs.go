@@ -53,22 +53,24 @@ func (m *tables) Reserve(ctx context.Context, owner message.Address, r store.Blo
 	})
 }
 
-// Reserved reports whether an account has reserved a blob.
-func (m *tables) Reserved(ctx context.Context, owner message.Address, id message.ID) (bool, error) {
-	var had bool
-	err := m.with(ctx, func() error {
+// Release gives back the reservation of a blob that did not become complete.
+func (m *tables) Release(ctx context.Context, owner message.Address, id message.ID) error {
+	return m.with(ctx, func() error {
 		b, ok := m.blobs[id]
-		had = ok && !b.reserved[owner].IsZero()
+		if !ok || b.complete || b.reserved[owner].IsZero() {
+			return nil
+		}
+		delete(b.reserved, owner)
+		m.count(owner, -b.size, 0)
 		return nil
 	})
-	return had, err
 }
 
 // Complete marks a blob as readable.
-func (m *tables) Complete(ctx context.Context, id message.ID) error {
+func (m *tables) Complete(ctx context.Context, owner message.Address, id message.ID) error {
 	return m.with(ctx, func() error {
 		b, ok := m.blobs[id]
-		if !ok {
+		if !ok || b.reserved[owner].IsZero() {
 			return message.NotFound
 		}
 		b.complete = true

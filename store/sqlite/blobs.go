@@ -43,18 +43,31 @@ func (d tables) Reserve(ctx context.Context, owner message.Address, b store.Blob
 	})
 }
 
-// Reserved reports whether an account has reserved a blob.
-func (d tables) Reserved(ctx context.Context, owner message.Address, id message.ID) (bool, error) {
-	var one int
-	ok, err := d.find(ctx, `SELECT 1 FROM reservations WHERE hash = ?2
-		AND owner = (SELECT id FROM addresses WHERE address = ?1)`, []any{owner[:], id[:]}, &one)
-	return ok, wrap("reserved", err)
+// Release gives back the reservation of a blob that did not become complete.
+func (d tables) Release(ctx context.Context, owner message.Address, id message.ID) error {
+	return d.w.one(ctx, "release", func(t *tx) error {
+		n, ok, err := t.account(owner)
+		if err != nil || !ok {
+			return err
+		}
+		var size int64
+		ok, err = t.row(`SELECT r.size FROM reservations r JOIN blobs b ON b.hash = r.hash
+			WHERE r.owner = ?1 AND r.hash = ?2 AND b.complete = 0`, []any{n, id[:]}, &size)
+		if err != nil || !ok {
+			return err
+		}
+		if _, err := t.change("DELETE FROM reservations WHERE owner = ?1 AND hash = ?2", n, id[:]); err != nil {
+			return err
+		}
+		return t.refund(n, size, 0)
+	})
 }
 
 // Complete marks a blob as readable.
-func (d tables) Complete(ctx context.Context, id message.ID) error {
+func (d tables) Complete(ctx context.Context, owner message.Address, id message.ID) error {
 	return d.w.one(ctx, "complete", func(t *tx) error {
-		changed, err := t.change("UPDATE blobs SET complete = 1 WHERE hash = ?1", id[:])
+		changed, err := t.change(`UPDATE blobs SET complete = 1 WHERE hash = ?1 AND EXISTS (SELECT 1 FROM reservations
+			WHERE hash = ?1 AND owner = (SELECT id FROM addresses WHERE address = ?2))`, id[:], owner[:])
 		if err == nil && changed == 0 {
 			err = message.NotFound
 		}

@@ -31,11 +31,7 @@ func testReserve(t *testing.T, m *store.Mail) {
 	for range 2 {
 		done(t, "reserve", m.BlobIndex.Reserve(ctx, ann.Address(), b, noon()))
 	}
-	for who, want := range map[*Person]bool{ann: true, bob: false} {
-		if had, err := m.BlobIndex.Reserved(ctx, who.Address(), b.ID); err != nil || had != want {
-			t.Fatalf("reserved by %s: %t, %v", who.Address().Short(), had, err)
-		}
-	}
+	refused(t, "complete what others reserved", m.BlobIndex.Complete(ctx, bob.Address(), b.ID), message.NotFound)
 	done(t, "reserve", m.BlobIndex.Reserve(ctx, bob.Address(), b, noon()))
 	for _, p := range []*Person{ann, bob} {
 		if used := account(t, m, p).BytesUsed; used != 1000 {
@@ -47,7 +43,19 @@ func testReserve(t *testing.T, m *store.Mail) {
 	done(t, "change", m.Accounts.ChangeAccount(ctx, ann.Address(), store.AccountChange{BytesLimit: &limit}))
 	refused(t, "beyond the quota", m.BlobIndex.Reserve(ctx, ann.Address(), store.BlobRef{ID: message.ID{2}, Size: 1000}, noon()), message.Quota)
 	done(t, "what counts already", m.BlobIndex.Reserve(ctx, ann.Address(), b, noon()))
-	refused(t, "complete what is not there", m.BlobIndex.Complete(ctx, message.ID{2}), message.NotFound)
+	refused(t, "complete what is not there", m.BlobIndex.Complete(ctx, ann.Address(), message.ID{2}), message.NotFound)
+	done(t, "release what was not reserved", m.BlobIndex.Release(ctx, ann.Address(), message.ID{2}))
+	for range 2 {
+		done(t, "release", m.BlobIndex.Release(ctx, ann.Address(), b.ID))
+	}
+	if a, b := account(t, m, ann).BytesUsed, account(t, m, bob).BytesUsed; a != 0 || b != 1000 {
+		t.Fatalf("%d and %d bytes used after a release, want 0 and 1000", a, b)
+	}
+	done(t, "complete", m.BlobIndex.Complete(ctx, bob.Address(), b.ID))
+	done(t, "release what is complete", m.BlobIndex.Release(ctx, bob.Address(), b.ID))
+	if used := account(t, m, bob).BytesUsed; used != 1000 {
+		t.Fatalf("%d bytes used, want 1000", used)
+	}
 }
 
 // attached reserves and completes a blob, and writes a message that lists it.
@@ -56,7 +64,7 @@ func attached(t *testing.T, m *store.Mail, p *Person, id byte, d Draft) store.Su
 	ctx := context.Background()
 	b := store.BlobRef{ID: message.ID{id}, Size: 100}
 	done(t, "reserve", m.BlobIndex.Reserve(ctx, p.Address(), b, noon()))
-	done(t, "complete", m.BlobIndex.Complete(ctx, b.ID))
+	done(t, "complete", m.BlobIndex.Complete(ctx, p.Address(), b.ID))
 	s := p.write(t, d)
 	s.Blobs = []store.BlobRef{b}
 	return submitted(t, m, s)
@@ -72,13 +80,13 @@ func testSubmitBlobs(t *testing.T, m *store.Mail) {
 	try := func() error { return m.Outgoing.Submit(ctx, []store.Submission{s})[0].Err }
 	refused(t, "an unknown blob", try(), message.NotFound)
 	done(t, "reserve", m.BlobIndex.Reserve(ctx, bob.Address(), b, noon()))
-	done(t, "complete", m.BlobIndex.Complete(ctx, b.ID))
+	done(t, "complete", m.BlobIndex.Complete(ctx, bob.Address(), b.ID))
 	refused(t, "somebody else's blob", try(), message.NotFound)
 	other := store.BlobRef{ID: message.ID{2}, Size: 100}
 	done(t, "reserve", m.BlobIndex.Reserve(ctx, ann.Address(), other, noon()))
 	s.Blobs = []store.BlobRef{other}
 	refused(t, "an unfinished blob", try(), message.NotFound)
-	done(t, "complete", m.BlobIndex.Complete(ctx, other.ID))
+	done(t, "complete", m.BlobIndex.Complete(ctx, ann.Address(), other.ID))
 	s.Blobs[0].Size = 99
 	refused(t, "another size", try(), message.NotFound)
 	s.Blobs[0].Size = 100
@@ -143,7 +151,7 @@ func testUnused(t *testing.T, m *store.Mail) {
 	if used := account(t, m, bob).BytesUsed; used != 0 {
 		t.Fatalf("bob's %d bytes are not given back", used)
 	}
-	refused(t, "complete what was taken out", m.BlobIndex.Complete(ctx, idle.ID), message.NotFound)
+	refused(t, "complete what was taken out", m.BlobIndex.Complete(ctx, ann.Address(), idle.ID), message.NotFound)
 	before := account(t, m, ann).BytesUsed
 	submitted(t, m, ann.write(t, Draft{To: []*Person{bob}, Prev: s.Head, Recall: true}))
 	unused(1)

@@ -47,11 +47,13 @@ func (c *comparison) verdicts(t *rapid.T) {
 func (c *comparison) blobs(t *rapid.T) {
 	ctx := context.Background()
 	owner, b := c.who(t, "owner"), blobRef(t)
-	switch rapid.SampledFrom([]string{"reserve", "reserve", "complete", "complete", "unused"}).Draw(t, "what") {
+	switch rapid.SampledFrom([]string{"reserve", "reserve", "complete", "complete", "release", "unused"}).Draw(t, "what") {
 	case "reserve":
 		c.both(t, "reserve", func(m *store.Mail) string { return said(m.BlobIndex.Reserve(ctx, owner, b, c.now)) })
 	case "complete":
-		c.both(t, "complete", func(m *store.Mail) string { return said(m.BlobIndex.Complete(ctx, b.ID)) })
+		c.both(t, "complete", func(m *store.Mail) string { return said(m.BlobIndex.Complete(ctx, owner, b.ID)) })
+	case "release":
+		c.both(t, "release", func(m *store.Mail) string { return said(m.BlobIndex.Release(ctx, owner, b.ID)) })
 	case "unused":
 		before := c.now.Add(time.Duration(rapid.IntRange(-600, 1).Draw(t, "before")) * time.Second)
 		c.both(t, "unused", func(m *store.Mail) string {
