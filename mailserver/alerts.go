@@ -40,7 +40,10 @@ func (s *Server) Alerts(ctx context.Context, req *wirev1.AlertsRequest) (*wirev1
 	if err != nil {
 		return nil, err
 	}
-	seq := after(req.GetAfter(), place)
+	seq, err := after(req.GetAfter(), place)
+	if err != nil {
+		return nil, err
+	}
 	items, more, err := s.c.Store.Inquiries.Held(ctx, store.HeldQuery{To: reader, After: seq, Limit: limit})
 	if err != nil {
 		return nil, err

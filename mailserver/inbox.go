@@ -14,15 +14,21 @@ import (
 const (
 	maxInbox     = 1000
 	defaultInbox = 100
+	// maxSeq is the highest number that a log can reach: databases keep numbers
+	// with a sign.
+	maxSeq = 1<<63 - 1
 )
 
 // after is the place that a cursor means: zero where it comes from another
-// epoch, before a restore.
-func after(c *wirev1.Cursor, now store.Place) uint64 {
-	if c.GetEpoch() != now.Epoch {
-		return 0
+// epoch, before a restore. Errors: message.Invalid for one that no log reaches.
+func after(c *wirev1.Cursor, now store.Place) (uint64, error) {
+	if c.GetSeq() > maxSeq {
+		return 0, fmt.Errorf("mailserver: cursor %d: %w", c.GetSeq(), message.Invalid)
 	}
-	return c.GetSeq()
+	if c.GetEpoch() != now.Epoch {
+		return 0, nil
+	}
+	return c.GetSeq(), nil
 }
 
 // cursor is a place as it travels.
@@ -54,7 +60,10 @@ func (s *Server) Inbox(ctx context.Context, req *wirev1.InboxRequest) (*wirev1.I
 	if err != nil {
 		return nil, err
 	}
-	seq := after(req.GetAfter(), place)
+	seq, err := after(req.GetAfter(), place)
+	if err != nil {
+		return nil, err
+	}
 	entries, more, err := s.c.Store.Incoming.Entries(ctx, owner, seq, limit)
 	if err != nil {
 		return nil, err

@@ -182,7 +182,7 @@ func (s *Server) inquirePage(ctx context.Context, server *message.Identity, q *s
 		return false, err
 	}
 	next := store.Place{Epoch: resp.GetNext().GetEpoch(), Seq: resp.GetNext().GetSeq()}
-	if resp.GetMore() && next.Epoch == q.After.Epoch && next.Seq <= q.After.Seq {
+	if next.Epoch > maxSeq || next.Seq > maxSeq || resp.GetMore() && next.Epoch == q.After.Epoch && next.Seq <= q.After.Seq {
 		return false, fmt.Errorf("mailserver: inquiry: the log of %s does not go on: %w", server.Address().Short(), message.Invalid)
 	}
 	if err := s.takeHeld(ctx, q.Owner, server.Address(), resp); err != nil {

@@ -42,7 +42,10 @@ func (s *Server) Posts(ctx context.Context, req *wirev1.PostsRequest) (*wirev1.P
 	if err != nil {
 		return nil, err
 	}
-	seq := after(req.GetAfter(), place)
+	seq, err := after(req.GetAfter(), place)
+	if err != nil {
+		return nil, err
+	}
 	items, more, err := s.c.Store.Outgoing.List(ctx, postsAfter(author, seq, limit))
 	if err != nil {
 		return nil, err

@@ -72,7 +72,10 @@ func (s *Server) Sent(ctx context.Context, req *wirev1.SentRequest) (*wirev1.Sen
 	if err != nil {
 		return nil, err
 	}
-	seq := after(req.GetAfter(), place)
+	seq, err := after(req.GetAfter(), place)
+	if err != nil {
+		return nil, err
+	}
 	items, more, err := s.c.Store.Outgoing.List(ctx, store.ListQuery{From: owner, After: seq, Limit: limit})
 	if err != nil {
 		return nil, err

@@ -52,7 +52,10 @@ func (s *Server) follow(ctx context.Context, t topic, from *wirev1.Cursor, w wat
 		if err != nil {
 			return err
 		}
-		seq := after(from, place)
+		seq, err := after(from, place)
+		if err != nil {
+			return err
+		}
 		changed := s.hub.newest(t) > seq
 		if !changed {
 			if changed, err = w.changed(ctx, seq); err != nil {

@@ -17,17 +17,18 @@ const maxEvidence = 16
 // Identity reads a record.
 func (d tables) Identity(ctx context.Context, a message.Address) (*store.IdentityRecord, error) {
 	r := &store.IdentityRecord{Address: a}
-	var expires, updated int64
+	var card, route, expires, updated int64
 	var bundle []byte
 	ok, err := d.find(ctx, `SELECT revision, pair_card, pair_route, route_id, expires, updated, bundle FROM identities
 		WHERE address = (SELECT id FROM addresses WHERE address = ?1)`, []any{a[:]},
-		&r.Revision, &r.Pair.Card, &r.Pair.Route, fixed(r.RouteID[:]), &expires, &updated, &bundle)
+		&r.Revision, &card, &route, fixed(r.RouteID[:]), &expires, &updated, &bundle)
 	if err != nil {
 		return nil, wrap("identity", err)
 	}
 	if !ok {
 		return nil, fmt.Errorf("sqlite: identity %s: %w", a.Short(), message.NotFound)
 	}
+	r.Pair = pairOf(card, route)
 	var w wirev1.Identity
 	if err := unpack(bundle, &w); err != nil {
 		return nil, wrap("identity", err)
@@ -37,6 +38,12 @@ func (d tables) Identity(ctx context.Context, a message.Address) (*store.Identit
 		r.FirstSeen = append(r.FirstSeen, moment(ms))
 	}
 	return r, nil
+}
+
+// pairOf is a pair as it is kept. SQLite has no unsigned numbers, and somebody's
+// route may have any; nothing is ordered by these columns.
+func pairOf(card, route int64) message.Pair {
+	return message.Pair{Card: uint64(card), Route: uint64(route)}
 }
 
 // Revision reads the revision of a record.
@@ -63,7 +70,7 @@ func (d tables) PutIdentity(ctx context.Context, r *store.IdentityRecord) error 
 		return wrap("put identity", err)
 	}
 	a, old := r.Address, r.Revision
-	args := []any{old + 1, r.Pair.Card, r.Pair.Route, bytes.Clone(r.RouteID[:]), millis(r.Expires), millis(r.Updated), bundle}
+	args := []any{old + 1, int64(r.Pair.Card), int64(r.Pair.Route), bytes.Clone(r.RouteID[:]), millis(r.Expires), millis(r.Updated), bundle}
 	return d.w.one(ctx, "put identity", func(t *tx) error {
 		n, err := t.number(a)
 		if err != nil {

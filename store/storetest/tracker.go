@@ -93,6 +93,14 @@ func testIdentityRoundTrip(t *testing.T, d directory) {
 	want.Revision = 1
 	sameRecord(t, got, &want)
 
+	far := record(t, "far")
+	far.Pair = message.Pair{Card: 1, Route: 1<<64 - 1}
+	done(t, "put the highest route", d.identities.PutIdentity(ctx, far))
+	got, err = d.identities.Identity(ctx, far.Address)
+	if done(t, "identity", err); got.Pair != far.Pair {
+		t.Fatalf("the pair is %v, want %v", got.Pair, far.Pair)
+	}
+
 	bare := record(t, "bob")
 	bare.Route, bare.RouteID, bare.Expires = nil, message.ID{}, time.Time{}
 	done(t, "put without a route", d.identities.PutIdentity(ctx, bare))
