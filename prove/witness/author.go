@@ -16,7 +16,7 @@ import (
 
 const (
 	// together is how many messages one call submits.
-	together = 8
+	together = 3
 	// again is how long whoever had no answer waits before asking again.
 	again = 10 * time.Millisecond
 )

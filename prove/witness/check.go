@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"airdispatch/message"
@@ -146,8 +148,9 @@ func (s *Site) inbox(ctx context.Context, l *Ledger) (missing []message.Ref, ent
 // settling is how long alerts may take to be brought.
 const settling = 3 * time.Minute
 
-// fetched is how many messages one call brings.
-const fetched = 64
+// fetched is how many messages one call brings, readers how many calls are made at
+// the same time.
+const fetched, readers = 64, 8
 
 // openAll reads every text through the reader's own server and opens it.
 func (s *Site) openAll(ctx context.Context, l *Ledger, entries map[message.Ref]*wirev1.Entry) error {
@@ -159,25 +162,44 @@ func (s *Site) openAll(ctx context.Context, l *Ledger, entries map[message.Ref]*
 	for _, a := range s.Authors {
 		chains[a.Address()] = a.Keys.Chain
 	}
-	for len(refs) > 0 {
-		n := min(len(refs), fetched)
-		req := &wirev1.FetchRequest{}
-		for _, ref := range refs[:n] {
-			req.Items = append(req.Items, &wirev1.FetchItem{From: ref.From.Bytes(), Mid: ref.MID.Bytes()})
-		}
-		res, err := s.Reader.Peer.Mailbox().Fetch(ctx, req)
-		if err != nil {
-			return fmt.Errorf("fetch: %w", err)
-		}
-		if len(res.GetResults()) != n {
-			return fmt.Errorf("fetch: %d results for %d", len(res.GetResults()), n)
-		}
-		for i, p := range res.GetResults() {
-			if err := s.openOne(l, refs[i], chains[refs[i].From], p); err != nil {
-				l.Violated("altered: %s: %v", refs[i].MID, err)
+	pages := slices.Collect(slices.Chunk(refs, fetched))
+	next := make(chan []message.Ref, len(pages))
+	for _, p := range pages {
+		next <- p
+	}
+	close(next)
+	errs := make([]error, readers)
+	var all sync.WaitGroup
+	for n := range errs {
+		all.Go(func() {
+			for page := range next {
+				if errs[n] = s.openPage(ctx, l, chains, page); errs[n] != nil {
+					return
+				}
 			}
+		})
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// openPage reads and opens one call's worth of messages.
+func (s *Site) openPage(ctx context.Context, l *Ledger, chains map[message.Address]*message.Chain, refs []message.Ref) error {
+	req := &wirev1.FetchRequest{}
+	for _, ref := range refs {
+		req.Items = append(req.Items, &wirev1.FetchItem{From: ref.From.Bytes(), Mid: ref.MID.Bytes()})
+	}
+	res, err := s.Reader.Peer.Mailbox().Fetch(ctx, req)
+	if err != nil {
+		return fmt.Errorf("fetch: %w", err)
+	}
+	if len(res.GetResults()) != len(refs) {
+		return fmt.Errorf("fetch: %d results for %d", len(res.GetResults()), len(refs))
+	}
+	for i, p := range res.GetResults() {
+		if err := s.openOne(l, refs[i], chains[refs[i].From], p); err != nil {
+			l.Violated("altered: %s: %v", refs[i].MID, err)
 		}
-		refs = refs[n:]
 	}
 	return nil
 }
