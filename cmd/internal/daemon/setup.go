@@ -246,7 +246,10 @@ func nextSteps(w io.Writer, p *Program, dir string, s *setup) {
 	if err != nil {
 		exe = p.Name
 	}
-	_, _ = fmt.Fprintf(w, "\nsystemd: /etc/systemd/system/%s.service\n\n%s", p.Name, unit(p, exe, dir))
+	_, _ = fmt.Fprintf(w, "\nsystemd: /etc/systemd/system/%s.service\n\n%s\n"+
+		"It runs as a user of its own, to whom the directory then belongs:\n\n"+
+		"  useradd --system --home-dir %s --shell /usr/sbin/nologin %s\n  chown -R %s: %s\n",
+		p.Name, unit(p, exe, dir), dir, p.Name, p.Name, dir)
 	_, _ = fmt.Fprintf(w, "\nNext:\n\n  %s config check --dir %s\n  %s serve --dir %s\n  %s doctor --dir %s\n",
 		p.Name, dir, p.Name, dir, p.Name, dir)
 	if s.TLS == TLSFiles {
