@@ -10,7 +10,7 @@ import (
 
 // holding is how many connections each slow peer holds to each port; they come
 // from many addresses.
-const holding = 40
+const holding = 25
 
 // slow are peers that take their time for as long as everything else goes on:
 // each says a byte every second, or nothing, or reads nothing.
@@ -63,7 +63,7 @@ func (a *arena) hold(ctx context.Context, dial func() (io.WriteCloser, error), b
 				a.linger(ctx, dial, begin, rest)
 			}
 		})
-		if pause(ctx, 400*time.Millisecond) != nil {
+		if pause(ctx, 800*time.Millisecond) != nil {
 			break
 		}
 	}
