@@ -45,7 +45,6 @@ type arena struct {
 	// blind lives at a mail server to which no range was opened.
 	blind  *proof.Person
 	canary *canary
-	author *message.Identity
 	posts  []post
 	dir    string
 	said   io.Writer

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/crypto/blake2b"
 	"golang.org/x/crypto/chacha20poly1305"
 	"golang.org/x/crypto/nacl/secretbox"
+	//lint:ignore SA1019 libsodium's sealed box is made of it, and nothing else here has it
 	"golang.org/x/crypto/salsa20/salsa"
 
 	"airdispatch/crypto"
