@@ -30,6 +30,9 @@ func (h *Home) Contact(ctx context.Context, name string) (Contact, error) {
 
 // Contacts is all contacts by name.
 func (h *Home) Contacts(ctx context.Context) ([]Contact, error) {
+	if err := h.count(ctx, "contact"); err != nil {
+		return nil, fault("contacts", err)
+	}
 	all, err := h.contacts(ctx, ``)
 	return all, fault("contacts", err)
 }
@@ -100,6 +103,9 @@ func (h *Home) Pin(ctx context.Context, name string) (Pin, error) {
 
 // Pins is all pins by name.
 func (h *Home) Pins(ctx context.Context) ([]Pin, error) {
+	if err := h.count(ctx, "pin"); err != nil {
+		return nil, fault("pins", err)
+	}
 	all, err := h.pins(ctx, ``)
 	return all, fault("pins", err)
 }
@@ -179,6 +185,9 @@ func (h *Home) SetFollow(ctx context.Context, owner, a message.Address, follow b
 
 // Follows is whom an owner follows, in the order in which it began.
 func (h *Home) Follows(ctx context.Context, owner message.Address) ([]Follow, error) {
+	if err := h.count(ctx, "follow"); err != nil {
+		return nil, fault("follows", err)
+	}
 	rows, err := h.db.QueryContext(ctx, `select address, since from follow where owner = ?1 order by since, address`, key(owner))
 	out, err := collect(rows, err, func(r *sql.Rows) (Follow, error) {
 		var f Follow

@@ -51,6 +51,9 @@ func (h *Home) Draft(ctx context.Context, owner message.Address, id int64) (Draf
 
 // Drafts is all drafts of an owner, oldest first.
 func (h *Home) Drafts(ctx context.Context, owner message.Address) ([]Draft, error) {
+	if err := h.count(ctx, "draft"); err != nil {
+		return nil, fault("drafts", err)
+	}
 	all, err := h.drafts(ctx, `where owner = ?1`, key(owner))
 	return all, fault("drafts", err)
 }

@@ -175,11 +175,19 @@ func collect[T any](rows *sql.Rows, err error, scan func(*sql.Rows) (T, error)) 
 	for rows.Next() {
 		v, err := scan(rows)
 		if err != nil {
-			return nil, err
+			return nil, unreadable(err)
 		}
 		out = append(out, v)
 	}
 	return out, rows.Err()
+}
+
+// unreadable is the error of a row that is not as it was written.
+func unreadable(err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, ErrDamaged)
 }
 
 // millis is how a time is kept; the zero time is 0.

@@ -33,7 +33,7 @@ func (h *Home) Identity(ctx context.Context, a message.Address) (*store.Identity
 	r.Pair = message.Pair{Card: uint64(card), Route: uint64(route)}
 	var w wirev1.Identity
 	if err := proto.Unmarshal(bundle, &w); err != nil {
-		return nil, fault("identity", err)
+		return nil, fault("identity", unreadable(err))
 	}
 	r.Cards, r.Route, r.Expires, r.Updated = w.GetCards(), w.GetRoute(), fromMillis(expires), fromMillis(updated)
 	for _, ms := range w.GetFirstSeen() {
@@ -41,7 +41,7 @@ func (h *Home) Identity(ctx context.Context, a message.Address) (*store.Identity
 	}
 	if len(routeID) != 0 {
 		if r.RouteID, err = message.IDFromBytes(routeID); err != nil {
-			return nil, fault("identity", err)
+			return nil, fault("identity", unreadable(err))
 		}
 	}
 	return r, nil

@@ -204,6 +204,9 @@ func (h *Home) List(ctx context.Context, owner message.Address, q Query) ([]Mess
 		limit = -1
 	}
 	args = append(args, limit)
+	if err := h.count(ctx, "message"); err != nil {
+		return nil, fault("list", err)
+	}
 	all, err := h.messages(ctx, "where "+strings.Join(where, " and ")+" order by time desc, mid desc limit ?", args...)
 	for i, j := 0, len(all)-1; i < j; i, j = i+1, j-1 {
 		all[i], all[j] = all[j], all[i]
@@ -298,6 +301,9 @@ func (h *Home) PutNotice(ctx context.Context, owner message.Address, n Notice) e
 
 // Notices is an owner's notices, oldest first.
 func (h *Home) Notices(ctx context.Context, owner message.Address) ([]Notice, error) {
+	if err := h.count(ctx, "notice"); err != nil {
+		return nil, fault("notices", err)
+	}
 	rows, err := h.db.QueryContext(ctx, `select mid, peer, version, reason, time from notice where owner = ?1 order by time, mid, peer`, key(owner))
 	out, err := collect(rows, err, func(r *sql.Rows) (Notice, error) {
 		var n Notice

@@ -3,6 +3,8 @@ package home
 import (
 	"context"
 	"database/sql"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -107,7 +109,8 @@ func marshalBlobs(blobs []store.BlobRef) []byte {
 // Versions is the kept versions of a message, oldest first. Errors:
 // message.NotFound where the message is not there.
 func (h *Home) Versions(ctx context.Context, owner message.Address, ref message.Ref) ([]Version, error) {
-	if _, err := h.Message(ctx, owner, ref); err != nil {
+	m, err := h.Message(ctx, owner, ref)
+	if err != nil {
 		return nil, err
 	}
 	rows, err := h.db.QueryContext(ctx, `select v.version, v.head, v.content, v.sizes, v.classical, v.fetched from version v join message m on m.n = v.message
@@ -115,6 +118,10 @@ func (h *Home) Versions(ctx context.Context, owner message.Address, ref message.
 	out, err := collect(rows, err, scanVersion)
 	if err != nil {
 		return nil, fault("versions", err)
+	}
+	if !slices.ContainsFunc(out, func(v Version) bool { return v.Number == m.Version }) ||
+		m.Kept != 0 && !slices.ContainsFunc(out, func(v Version) bool { return v.Number == m.Kept && v.Content != nil }) {
+		return nil, fault("versions", fmt.Errorf("a version of %s is not there: %w", ref, ErrDamaged))
 	}
 	return out, fault("versions", h.parts(ctx, owner, ref, out))
 }
