@@ -8,6 +8,7 @@ import (
 
 	"airdispatch/message"
 	"airdispatch/rpc"
+	"airdispatch/store/home"
 	wirev1 "airdispatch/wire/airdispatch/v1"
 )
 
@@ -24,19 +25,39 @@ type Finding struct {
 	Found, Advice string
 }
 
-// Doctor looks at everything that must work for mail to flow: the account, the
+// Doctor looks at everything that must work for mail to flow: what is kept, the account, the
 // server, the clock, the trackers, the route and its ticket.
 func (c *Client) Doctor(ctx context.Context) []Finding {
-	var out []Finding
+	out := []Finding{c.checkMemory(ctx)}
 	a, err := c.Account(ctx)
 	if err != nil {
-		out = append(out, Finding{What: "account", Found: err.Error(), Advice: "make an identity with `adctl id new`, then `adctl register`"})
+		f := Finding{What: "account", Found: err.Error(), Advice: "join a server with `adctl register --server REF --tracker REF`"}
+		if errors.Is(err, ErrNoIdentity) {
+			f.Advice = "make an identity with `adctl id new`, then `adctl register`"
+		}
+		out = append(out, f)
 		return append(out, c.checkTrackers(ctx, c.c.Trackers)...)
 	}
 	out = append(out, Finding{What: "account", Fine: true, Found: fmt.Sprintf("%s at %s", c.me, a.Server.URL)})
 	out = append(out, c.checkServer(ctx)...)
 	out = append(out, c.checkTrackers(ctx, a.Trackers)...)
 	return append(out, c.checkRoute(ctx))
+}
+
+// checkMemory reads everything that is kept, as lists do, and verifies it.
+func (c *Client) checkMemory(ctx context.Context) Finding {
+	err := c.home.Check(ctx)
+	var ms []home.Message
+	if err == nil {
+		ms, err = c.home.List(ctx, c.me, home.Query{})
+	}
+	if err == nil {
+		_, err = c.items(ctx, ms)
+	}
+	if err != nil {
+		return Finding{What: "memory", Found: err.Error(), Advice: "where home.sqlite is damaged, move it away and `adctl register` again; the server still has the mail"}
+	}
+	return Finding{What: "memory", Fine: true, Found: fmt.Sprintf("%d messages, all as they were kept", len(ms))}
 }
 
 // checkServer asks the own server about the account and the time.

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -112,10 +113,11 @@ func (c *Client) keptHead(ctx context.Context, m home.Message) (*message.Head, e
 	return h, nil
 }
 
-// items makes items; what cannot be shown is logged and left out, so that one
-// damaged message hides no other.
+// items makes items. One damaged message hides no other: what can be shown comes
+// along with the error about what cannot.
 func (c *Client) items(ctx context.Context, ms []home.Message) ([]*Item, error) {
 	var out []*Item
+	var first error
 	for _, m := range ms {
 		i, err := c.full(ctx, m)
 		if ctx.Err() != nil {
@@ -123,11 +125,24 @@ func (c *Client) items(ctx context.Context, ms []home.Message) ([]*Item, error) 
 		}
 		if err != nil {
 			c.log.WarnContext(ctx, "a kept message cannot be shown", "message", m.Ref.String(), "error", err)
+			if first == nil {
+				first = unshown(m.Ref, err)
+			}
 			continue
 		}
 		out = append(out, i)
 	}
-	return out, nil
+	return out, first
+}
+
+// unshown is the error about a message that was verified when it was kept, and
+// cannot be shown now. Only where its author's cards are others by now, which a
+// paper key may do, is the file not to blame.
+func unshown(ref message.Ref, err error) error {
+	if errors.Is(err, message.NeedBundle) {
+		return fmt.Errorf("client: kept message %s was signed with a card that its author no longer has: %w", ref, message.BadSignature)
+	}
+	return fmt.Errorf("client: kept message %s cannot be shown: %v: %w", ref, err, home.ErrDamaged)
 }
 
 // kept is a message with its content as it is in the home. Errors:

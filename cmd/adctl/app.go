@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 
@@ -78,7 +80,9 @@ func (a *app) root() *cobra.Command {
 	flags.BoolVar(&a.verbose, "verbose", false, "say more on standard error")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagFault(err) })
 	root.AddCommand(a.commands()...)
+	root.InitDefaultCompletionCmd()
 	a.complete(root)
+	a.completionShells(root)
 	usageArgs(root)
 	return root
 }
@@ -172,6 +176,9 @@ func (a *app) client(ctx context.Context, w who, progress func(client.Progress))
 	if err != nil {
 		return nil, err
 	}
+	if err := a.checkHome(); err != nil {
+		return nil, err
+	}
 	keyring, err := a.keyring(w)
 	if err != nil {
 		return nil, err
@@ -188,6 +195,17 @@ func (a *app) client(ctx context.Context, w who, progress func(client.Progress))
 		a.allow(account.Trackers...)
 	}
 	return c, nil
+}
+
+// checkHome refuses a home directory that others may write into: they could put
+// another file in the place of one that is private.
+func (a *app) checkHome() error {
+	info, err := os.Stat(a.home)
+	// Windows has no such bits. What is not there is made by whoever needs it.
+	if err != nil || runtime.GOOS == "windows" || info.Mode().Perm()&0o022 == 0 {
+		return nil
+	}
+	return fmt.Errorf("the home %s can be written by others; run: chmod 700 %s: %w", a.home, a.home, message.Denied)
 }
 
 // with opens a client for the time of a command.

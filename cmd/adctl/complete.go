@@ -53,6 +53,17 @@ func (a *app) complete(root *cobra.Command) {
 	_ = root.RegisterFlagCompletionFunc("as", a.ownAddresses) // as above
 }
 
+// completionShells makes completion without a shell, and for one that is not
+// known, a usage error, as it is for every command.
+func (a *app) completionShells(root *cobra.Command) {
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" {
+			cmd.Args = cobra.NoArgs
+			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return a.which(cmd) }
+		}
+	}
+}
+
 // always offers for every word.
 func always(int) bool { return true }
 

@@ -151,6 +151,9 @@ func (a *app) verdictCommand(verb, short string, v store.Verdict) *cobra.Command
 	cmd := &cobra.Command{
 		Use: verb + " [ADDR]", Short: short, Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 && undo {
+				return daemon.Usage("--undo of which address? `adctl %s --undo ADDR`", verb)
+			}
 			if len(args) == 0 {
 				return a.with(cmd, somebody, a.listVerdicts)
 			}

@@ -41,7 +41,7 @@ func (a *app) doctorCommand() *cobra.Command {
 				if !f.Fine {
 					mark = "!!"
 				}
-				if err := a.printf("%s  %s: %s\n", mark, f.What, oneLine(f.Found)); err != nil || f.Advice == "" {
+				if err := a.printf("%s  %s: %s\n", mark, f.What, oneLine(plain(f.Found))); err != nil || f.Advice == "" {
 					return err
 				}
 				return a.printf("    %s\n", f.Advice)

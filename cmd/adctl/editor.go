@@ -64,6 +64,10 @@ func (a *app) write(ctx context.Context, w writing) error {
 	if _, kept := errors.AsType[*client.DraftError](err); err == nil || kept || errors.Is(err, errUnwritten) {
 		return errors.Join(err, os.Remove(path))
 	}
+	if b, readErr := os.ReadFile(path); readErr == nil && string(b) == was {
+		// Nothing was written that could be lost.
+		return errors.Join(err, os.Remove(path))
+	}
 	a.sayf("adctl: what you wrote is in %s", path)
 	return err
 }

@@ -37,6 +37,7 @@ func advice(err error) string {
 		{client.ErrNoAccount, "join a server with `adctl register --server REF --tracker REF`"},
 		{client.ErrNoKey, "its sender can seal it anew for your keys of today: `adctl edit ID --keep-body`"},
 		{home.ErrDamaged, "home.sqlite is damaged: move it away and `adctl register` again; the keys lie beside it, and the server still has the mail"},
+		{errKeyFile, "the key file is damaged: take your copy of it, `adctl id import FILE`, or recover with the paper key"},
 		{crypto.ErrPassphrase, "try again; the key file is unchanged"},
 		{message.Clock, "check the clock of this computer"},
 		{message.Disagreement, "compare the address with its owner, then `adctl contacts accept`"},
@@ -108,8 +109,16 @@ func (a *app) complain(err error) int {
 		return daemon.ExitDone
 	}
 	exit := exitCode(err)
-	// The sentence of this code is for peers; a person has just read what is wrong.
-	text := strings.TrimSuffix(plain(strings.ReplaceAll(err.Error(), "\n", "; ")), ": "+message.Invalid.Error())
+	text := plain(strings.ReplaceAll(err.Error(), "\n", "; "))
+	if !isRefusal(err) {
+		// The sentence of this code is for peers; a person has just read what is wrong.
+		text = strings.NewReplacer(": "+message.Invalid.Error(), "", "; "+message.Invalid.Error(), "").Replace(text)
+	}
+	text = strings.TrimSuffix(text, ": "+message.Invalid.Error())
+	text = strings.ReplaceAll(text, context.Canceled.Error(), "interrupted")
+	if exit == daemon.ExitInterrupted {
+		text = strings.TrimPrefix(text, "client: ")
+	}
 	if a.json {
 		var e errorJSON
 		e.Error.Code, e.Error.Message, e.Error.Advice, e.Error.Exit = codeName(err), text, advice(err), exit

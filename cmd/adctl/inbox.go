@@ -95,10 +95,7 @@ func (l *inboxList) all(ctx context.Context) (err error) {
 		}
 	}
 	items, err := l.c.Inbox(ctx, l.q)
-	if err != nil {
-		return err
-	}
-	return l.print(items)
+	return errors.Join(l.print(items), err)
 }
 
 func (l *inboxList) print(items []*client.Item) error {
@@ -160,15 +157,12 @@ func (a *app) searchCommand() *cobra.Command {
 		Use: "search WORDS…", Short: "Find messages that you have, by words in subject, body and names of attachments", Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd, anybody, func(ctx context.Context, c *client.Client) error {
-				items, err := c.Search(ctx, args)
-				if err != nil {
-					return argument(err)
-				}
+				items, searchErr := c.Search(ctx, args)
 				known, err := a.names(ctx, c)
 				if err != nil {
 					return err
 				}
-				return a.list(items, func(i *client.Item) string { return known.of(a, i.Head.From) })
+				return errors.Join(a.list(items, func(i *client.Item) string { return known.of(a, i.Head.From) }), argument(searchErr))
 			})
 		},
 	}

@@ -89,7 +89,20 @@ func (a *app) keyring(w who) (*message.Keyring, error) {
 		}
 		return nil, nil
 	}
-	return keyfile.Read(a.keyPath(addr), a.passphrase)
+	k, err := keyfile.Read(a.keyPath(addr), a.passphrase)
+	if err != nil && keyfileBroken(err) {
+		return nil, fmt.Errorf("%w: %w", err, errKeyFile)
+	}
+	return k, err
+}
+
+// errKeyFile says that a key file is not as it was written.
+var errKeyFile = errors.New("the key file cannot be used")
+
+// keyfileBroken reports whether err is about what is in a key file, not about
+// reading or unlocking it.
+func keyfileBroken(err error) bool {
+	return errors.Is(err, message.Invalid) || errors.Is(err, message.BadSignature) || errors.Is(err, message.Unsupported)
 }
 
 // passphrase finds the passphrase of a key file: a file, the environment, or

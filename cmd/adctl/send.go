@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -86,6 +87,9 @@ func (a *app) sendCommand() *cobra.Command {
 			return a.with(cmd, somebody, func(ctx context.Context, c *client.Client) error {
 				return a.write(ctx, writing{args: args, use: func(body string) error {
 					d.Body = body
+					if strings.TrimSpace(body) == "" && d.Subject == "" && len(d.Attach)+len(d.Components) == 0 {
+						return daemon.Usage("there is nothing to send: no text, no subject, no attachment")
+					}
 					return a.send(ctx, c, d)
 				}})
 			})

@@ -128,15 +128,12 @@ func (a *app) sentCommand() *cobra.Command {
 						syncErr = c.FetchSent(ctx)
 					}
 				}
-				items, err := c.Sent(ctx, limit)
-				if err != nil {
-					return err
-				}
+				items, sentErr := c.Sent(ctx, limit)
 				known, err := a.names(ctx, c)
 				if err != nil {
 					return err
 				}
-				return errors.Join(a.list(items, func(i *client.Item) string { return known.all(a, i.Head.To) }), syncErr)
+				return errors.Join(a.list(items, func(i *client.Item) string { return known.all(a, i.Head.To) }), sentErr, syncErr)
 			})
 		},
 	}

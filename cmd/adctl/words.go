@@ -42,6 +42,7 @@ func adviceByCause(err error) string {
 var shorter = [][2]string{
 	{`rpc: (?:/airdispatch\.v1\.\w+/\w+ at |(?:GET|HEAD|PUT|POST) )ad1\w+: `, ""},
 	{`not allowed: (?:unavailable: )?dial tcp (\S+): (?:rpc: )?dial \S+: not a public address: not allowed`, "$1 is not a public address"},
+	{`not allowed: (?:unavailable: )?dial tcp \S+: (?:rpc: )?(?:dial \S+: )?(port \d+ is neither 443 nor above 1023): not allowed`, "$1"},
 	{`unavailable; try again later: unavailable: `, "unavailable; try again later: "},
 	{`unavailable; try again later: dial tcp (\S+): (?:connect: )?`, "$1 cannot be reached: "},
 	{`(?:client: )?mail server (https://\S+): (?:rpc: [^:]+: )?\S+ cannot be reached: `, "the mail server $1 cannot be reached: "},
