@@ -184,24 +184,6 @@ func (s *Server) recipient(ctx context.Context, to, from message.Address) recipi
 	return recipient{hosted: true, verdict: v, err: err}
 }
 
-// checkAlert verifies that the head is its author's, that the server that
-// brings it speaks for the author, and that the slot fits.
-func (s *Server) checkAlert(ctx context.Context, b *bundle, origin message.Address, claim message.HeadClaim, item *wirev1.AlertItem) (*message.Head, error) {
-	to, err := message.AddressFromBytes(item.GetTo())
-	if err != nil {
-		return nil, err
-	}
-	author, err := b.author(ctx, origin, claim, to)
-	if err != nil {
-		return nil, err
-	}
-	h, err := claim.Verify(s.c.Verifier, author)
-	if err != nil {
-		return nil, b.unverified(claim, err)
-	}
-	return h, checkSlot(h, item.GetSlot(), to)
-}
-
 // author is the chain to verify an alert with, when it is addressed to its
 // recipient and the server that brings it speaks for the author.
 func (b *bundle) author(ctx context.Context, origin message.Address, claim message.HeadClaim, to message.Address) (*message.Chain, error) {
