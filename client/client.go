@@ -78,6 +78,8 @@ type Client struct {
 	mu       sync.Mutex
 	own      *rpc.Peer
 	resolver *tracker.Resolver
+	// pursued is when trackers were last asked where the own server has gone.
+	pursued time.Time
 }
 
 // Open opens the home and makes a Client. It asks nobody yet.
@@ -218,9 +220,51 @@ func (c *Client) ask(ctx context.Context, call func(p *rpc.Peer) error) error {
 	}
 	p, meetErr := c.meet(ctx, a.Server)
 	if meetErr != nil {
-		return fmt.Errorf("mail server %s: %w", a.Server.URL, err)
+		if p = c.pursue(ctx, a); p == nil {
+			return fmt.Errorf("mail server %s: %w", a.Server.URL, err)
+		}
 	}
 	return call(p)
+}
+
+// pursueAfter is how often trackers are asked where the own server is: one that
+// is down should not cost everybody a look-up with every try.
+const pursueAfter = time.Minute
+
+// pursue asks the trackers, not through the own server, where that has gone: its
+// operator may have given it another URL. It is nil where they know of none, or
+// have been asked a moment ago.
+func (c *Client) pursue(ctx context.Context, a home.Account) *rpc.Peer {
+	c.mu.Lock()
+	asked := time.Since(c.pursued) < pursueAfter
+	if !asked {
+		c.pursued = time.Now()
+	}
+	refs := append(slices.Clone(c.c.Trackers), a.Trackers...)
+	c.mu.Unlock()
+	if asked {
+		return nil
+	}
+	r := tracker.NewResolver(tracker.ResolverConfig{Client: c.net, Trackers: refs, Known: c.known, Verifier: c.verifier, Log: c.log})
+	found, err := r.Fresh(ctx, a.Server.Address)
+	if err != nil || found.Subject.Route == nil || len(found.Subject.Route.Hosts) == 0 {
+		return nil
+	}
+	url := found.Subject.Route.Hosts[0].URL
+	if url == a.Server.URL {
+		return nil
+	}
+	p, err := c.net.Peer(found.Subject)
+	if err != nil {
+		return nil
+	}
+	c.log.InfoContext(ctx, "the own mail server has moved", "from", a.Server.URL, "to", url)
+	a.Server.URL = url
+	if err := c.home.PutAccount(ctx, a); err != nil {
+		return nil
+	}
+	c.setOwn(p)
+	return p
 }
 
 // lookups is the resolver: it asks through the own server where there is one.
