@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -54,16 +55,37 @@ func (c *Client) Lookup(ctx context.Context, text string) (*Person, error) {
 		}
 	}
 	r := c.lookups(ctx)
-	if t.UserName == "" && t.Host != "" {
+	direct := t.UserName == "" && t.Host != ""
+	if direct {
 		r = tracker.NewResolver(tracker.ResolverConfig{
-			Client: c.net, Trackers: []message.Reference{{URL: "https://" + t.Host}}, Known: c.known, Verifier: c.verifier, Log: c.log,
+			Client: c.net, Trackers: []message.Reference{c.reference(ctx, t.Host)}, Known: c.known, Verifier: c.verifier, Log: c.log,
 		})
 	}
 	err = c.acquainted(ctx, r, func() (err error) { p.Found, err = r.Fresh(ctx, p.Address); return err })
 	if err != nil {
 		return nil, err
 	}
+	if direct && !p.Found.Confirmed {
+		// What one knew before is no answer to what that host says.
+		return nil, fmt.Errorf("client: look up %s at %s: it does not answer for this address: %w", p.Address, t.Host, message.Unavailable)
+	}
 	return p, nil
+}
+
+// reference is how a host is reached: as the tracker that one uses there, whose
+// key is pinned, and otherwise as one that shows a certificate which others vouch for.
+func (c *Client) reference(ctx context.Context, host string) message.Reference {
+	ref := message.Reference{URL: "https://" + host}
+	c.mu.Lock()
+	refs := slices.Clone(c.c.Trackers)
+	c.mu.Unlock()
+	if a, err := c.Account(ctx); err == nil {
+		refs = append(refs, a.Trackers...)
+	}
+	if n := slices.IndexFunc(refs, func(r message.Reference) bool { return r.URL == ref.URL }); n >= 0 {
+		return refs[n]
+	}
+	return ref
 }
 
 // Target reads what a person wrote where an address or a message is meant. A
