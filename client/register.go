@@ -278,6 +278,10 @@ func (c *Client) renew(ctx context.Context) error {
 	if err != nil || time.Since(a.Renewed) < renewAfter {
 		return err
 	}
+	if id, err := c.known.Identity(ctx, a.Server.Address); err == nil && id.Route != nil && len(id.Route.Hosts) > 0 {
+		// The server may have moved since one registered.
+		a.Server.URL = id.Route.Hosts[0].URL
+	}
 	was := a.Renewed
 	a.Renewed = time.Now().Add(renewTries - renewAfter)
 	if err := c.home.PutAccount(ctx, a); err != nil {

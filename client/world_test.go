@@ -271,6 +271,7 @@ func TestRenewal(t *testing.T) {
 	defer memory.Close()
 	old := done.Account
 	old.Renewed = time.Now().Add(-31 * 24 * time.Hour)
+	old.Server.URL = "https://before.test" // where the server was then
 	must(t, memory.PutAccount(t.Context(), old))
 	before, err := ann.Lookup(t.Context(), k.Address().String())
 	must(t, err)
@@ -286,6 +287,9 @@ func TestRenewal(t *testing.T) {
 	a, err := ann.Account(t.Context())
 	if err != nil || time.Since(a.Renewed) > time.Hour || a.Joined.IsZero() || !a.Joined.Equal(old.Joined.Truncate(time.Millisecond)) {
 		t.Errorf("%+v, %v", a, err)
+	}
+	if a.Server.URL != w.server.URL {
+		t.Errorf("the server is at %s, want %s", a.Server.URL, w.server.URL)
 	}
 }
 
