@@ -149,6 +149,9 @@ func (a *Author) bring(ctx context.Context, l *Ledger, all []*message.Sealed, te
 	}
 	for n, r := range results {
 		if err := message.OpenRefusal(r.GetRefusal()); err != nil {
+			if errors.Is(err, message.Conflict) && a.adopt(l, r.GetCurrent()) {
+				continue
+			}
 			l.Violated("%s: version %d of %s refused: %v", a.name, all[n].Head.Version, all[n].Head.MID, err)
 			continue
 		}
@@ -163,6 +166,19 @@ func (a *Author) bring(ctx context.Context, l *Ledger, all []*message.Sealed, te
 		a.mu.Unlock()
 	}
 	return nil
+}
+
+// adopt takes what stands at the server for the newest, if it is one's own: a
+// version whose answer never came, because the server was killed for good.
+func (a *Author) adopt(l *Ledger, current *wirev1.Signed) bool {
+	h, err := message.OpenHead(l.verifier, a.Keys.Chain, current)
+	if err != nil || !l.knows(h.ID) {
+		return false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.standing = stand(a.standing, h)
+	return true
 }
 
 // stand puts the newest version of a message into its place.

@@ -43,6 +43,14 @@ func (l *Ledger) wrote(h *message.Head, text string) {
 	l.texts[h.ID] = text
 }
 
+// knows reports whether a version was ever sent.
+func (l *Ledger) knows(id message.ID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, ok := l.texts[id]
+	return ok
+}
+
 // promised verifies and notes a receipt.
 func (l *Ledger) promised(a *Author, h *message.Head, signed *wirev1.Signed) error {
 	r, err := message.OpenReceipt(l.verifier, a.Host.Chain, signed)
