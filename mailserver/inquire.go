@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"airdispatch/message"
+	"airdispatch/rpc"
 	"airdispatch/store"
 	wirev1 "airdispatch/wire/airdispatch/v1"
 )
@@ -203,20 +204,10 @@ func (s *Server) inquirePage(ctx context.Context, server *message.Identity, q *s
 }
 
 // askHeld makes one call.
-func (s *Server) askHeld(ctx context.Context, server *message.Identity, q *store.Inquiry) (resp *wirev1.AlertsResponse, err error) {
-	ctx, cancel := context.WithTimeout(ctx, pullTimeout)
-	defer cancel()
-	leave, err := s.gates.enter(ctx, server.Address())
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	peer, err := s.c.Client.Peer(server)
-	if err != nil {
-		return nil, err
-	}
-	err = s.introduce(ctx, peer, q.Owner, func(identities []*wirev1.Identity) (err error) {
-		resp, err = peer.Exchange().Alerts(ctx, &wirev1.AlertsRequest{
+func (s *Server) askHeld(ctx context.Context, server *message.Identity, q *store.Inquiry) (*wirev1.AlertsResponse, error) {
+	var resp *wirev1.AlertsResponse
+	err := s.visit(ctx, server, q.Owner, func(ctx context.Context, at *rpc.Peer, identities []*wirev1.Identity) (err error) {
+		resp, err = at.Exchange().Alerts(ctx, &wirev1.AlertsRequest{
 			For: q.Owner.Bytes(), After: cursor(q.After.Epoch, q.After.Seq), Limit: inquiryPage, Identities: identities,
 		})
 		return err

@@ -110,23 +110,11 @@ type introduction struct {
 }
 
 // ask pulls items for an owner from one server, through the network also where
-// that server is this one. A server that does not know whom it is talking to is
-// shown the owner's bundle, whose route names this server, and this server's own.
+// that server is this one.
 func (s *Server) ask(ctx context.Context, server *message.Identity, owner message.Address, items []*wirev1.FetchItem) ([]*wirev1.Pulled, error) {
-	ctx, cancel := context.WithTimeout(ctx, pullTimeout)
-	defer cancel()
-	leave, err := s.gates.enter(ctx, server.Address())
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	peer, err := s.c.Client.Peer(server)
-	if err != nil {
-		return nil, err
-	}
 	var resp *wirev1.PullResponse
-	err = s.introduce(ctx, peer, owner, func(identities []*wirev1.Identity) (err error) {
-		resp, err = peer.Exchange().Pull(ctx, &wirev1.PullRequest{For: owner.Bytes(), Items: items, Identities: identities})
+	err := s.visit(ctx, server, owner, func(ctx context.Context, at *rpc.Peer, identities []*wirev1.Identity) (err error) {
+		resp, err = at.Exchange().Pull(ctx, &wirev1.PullRequest{For: owner.Bytes(), Items: items, Identities: identities})
 		return err
 	})
 	if err != nil {
@@ -136,6 +124,28 @@ func (s *Server) ask(ctx context.Context, server *message.Identity, owner messag
 		return nil, fmt.Errorf("mailserver: pull from %s: %d results for %d items: %w", server.Address().Short(), len(resp.GetResults()), len(items), message.Unavailable)
 	}
 	return resp.GetResults(), nil
+}
+
+// visitCall is one call at a peer, with the bundles that it has to be shown.
+type visitCall func(ctx context.Context, at *rpc.Peer, identities []*wirev1.Identity) error
+
+// visit makes a call for an owner at another server, when it is its turn: a few
+// at a time at each server, and none longer than pullTimeout. A server that does
+// not know whom it is talking to is shown the owner's bundle, whose route names
+// this server, and this server's own.
+func (s *Server) visit(ctx context.Context, server *message.Identity, owner message.Address, call visitCall) error {
+	ctx, cancel := context.WithTimeout(ctx, pullTimeout)
+	defer cancel()
+	leave, err := s.gates.enter(ctx, server.Address())
+	if err != nil {
+		return err
+	}
+	defer leave()
+	peer, err := s.c.Client.Peer(server)
+	if err != nil {
+		return err
+	}
+	return s.introduce(ctx, peer, owner, func(identities []*wirev1.Identity) error { return call(ctx, peer, identities) })
 }
 
 // introduce makes a call for an owner with the bundles that the peer needs: at
