@@ -39,11 +39,7 @@ type keeper struct {
 }
 
 func run(ctx context.Context, o proof.Options) (proof.Figure, error) {
-	programs, err := proof.Build(ctx, filepath.Join(o.Dir, "bin"))
-	if err != nil {
-		return proof.Figure{}, err
-	}
-	s, err := witness.Open(ctx, programs, o.Dir)
+	s, err := witness.Open(ctx, o.Dir)
 	if err != nil {
 		return proof.Figure{}, err
 	}

@@ -51,8 +51,12 @@ var unlimited = []string{
 	"AD_LIMITS__CALLS_PER_SECOND=-1", "AD_LIMITS__NETWORK_PER_SECOND=-1", "AD_COURIER__FIRST_RETRY=100ms", "AD_COURIER__MAX_RETRY=1s", "AD_LOG__LEVEL=error",
 }
 
-// Open starts a town below dir, of programs that are already built.
-func Open(ctx context.Context, programs proof.Programs, dir string) (*Site, error) {
+// Open builds the programs and starts a town, all below dir.
+func Open(ctx context.Context, dir string) (*Site, error) {
+	programs, err := proof.Build(ctx, filepath.Join(dir, "bin"))
+	if err != nil {
+		return nil, err
+	}
 	s := &Site{
 		Town: &proof.Town{Programs: programs, Verifier: crypto.NewVerifier()}, Dir: dir, Env: unlimited,
 		shown: map[message.Ref]map[uint64]message.ID{},
