@@ -202,6 +202,30 @@ func TestTwoKeysForOneCiphertext(t *testing.T) {
 	refused(t, err, Invalid)
 }
 
+// The payload opens under the key in the slot, but the head commits to another
+// one: the author wrote two texts, and shows each reader one.
+func TestCommitmentToAnotherKey(t *testing.T) {
+	ann := user(t, "ann")
+	for name, bob := range map[string]*person{"hybrid": user(t, "bob"), "nacl": classical(t, "carol")} {
+		s := ann.seal(t, ann.letter(t, "one text", bob))
+		var w wirev1.Head
+		if err := proto.Unmarshal(s.Head.Signed.Body, &w); err != nil {
+			t.Fatal(err)
+		}
+		for _, flip := range []byte{0, 1} {
+			w.Commit[31] ^= flip
+			head := must(sign(kindHead, &w, ann.Signer))(t)
+			_, err := openParts(ann.Chain, bob, parts{head, s.slotOf(bob.Address()), s.Payload})
+			if flip == 0 && err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if flip == 1 && CodeOf(err) != BadSignature {
+				t.Errorf("%s: another commitment: %v", name, err)
+			}
+		}
+	}
+}
+
 // The author signs what no honest program seals: it is refused after the
 // signature, never shown.
 func TestSignedNonsense(t *testing.T) {
