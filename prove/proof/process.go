@@ -42,6 +42,9 @@ func Build(ctx context.Context, dir string, tags ...string) (Programs, error) {
 	return Programs{dir}, nil
 }
 
+// Built are programs that were built already, in dir.
+func Built(dir string) Programs { return Programs{dir} }
+
 // Programs are built programs.
 type Programs struct{ dir string }
 

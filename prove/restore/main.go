@@ -10,6 +10,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"airdispatch/prove/proof"
+	"airdispatch/prove/upgrade"
 	"airdispatch/prove/witness"
 )
 
@@ -68,8 +70,45 @@ func run(ctx context.Context, o proof.Options) (proof.Figure, error) {
 	if len(k.l.Violations()) == before {
 		f.Violations = append(f.Violations, "the control, a restore after which nothing was handed in again, was not noticed")
 	}
-	f.Words += ", control caught"
-	return f, nil
+	s.Close()
+	upgrades, err := k.upgrades(ctx, &f)
+	f.Words += fmt.Sprintf(", %d upgrades from earlier schemas, both controls caught", upgrades)
+	return f, err
+}
+
+// upgrades holds every fixture to the programs of today, as it is and restored,
+// and tells how often. The control is a server that has lost its inboxes.
+func (k *keeper) upgrades(ctx context.Context, f *proof.Figure) (n int, err error) {
+	fixtures, err := upgrade.Fixtures()
+	if err != nil {
+		return 0, err
+	}
+	check := func(fixture string, turn upgrade.Turn) ([]string, error) {
+		dir := filepath.Join(k.Dir, "upgrade")
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return nil, err
+		}
+		found, err := upgrade.Check(ctx, k.Town.Programs, fixture, dir, turn)
+		return found, errors.Join(err, os.RemoveAll(dir))
+	}
+	for _, fixture := range fixtures {
+		for _, turn := range []upgrade.Turn{upgrade.Straight, upgrade.Restored} {
+			found, err := check(fixture, turn)
+			if err != nil {
+				return n, fmt.Errorf("upgrade of %s: %w", fixture, err)
+			}
+			f.Violations = append(f.Violations, found...)
+			n++
+		}
+	}
+	found, err := check(fixtures[0], upgrade.Robbed)
+	if err != nil {
+		return n, fmt.Errorf("control of upgrades: %w", err)
+	}
+	if len(found) == 0 {
+		f.Violations = append(f.Violations, "the control, an upgrade that lost inboxes, was not noticed")
+	}
+	return n, nil
 }
 
 // cycle makes one backup and restores it: of the authors' server in even ones,
