@@ -43,6 +43,11 @@ type Config struct {
 	Keyring *message.Keyring
 	// Timeout of one unary call; 0 is DefaultTimeout.
 	Timeout time.Duration
+	// Carrier, where not nil, makes what carries exchanges under one proof, in place
+	// of TLS connections that Dial opens: a simulated network, which delivers
+	// requests whole. It holds whom it reaches to the proof as TLS would, by
+	// VerifyConnection.
+	Carrier func(proof *tls.Config) http.RoundTripper
 }
 
 // Client asks servers and trackers, and keeps connections to them. Safe for

@@ -59,11 +59,11 @@ type link struct {
 	// calls carries calls, many on one HTTP/2 connection. bodies carries blobs, one
 	// at a time on an HTTP/1.1 connection: the frames and windows of HTTP/2 cost
 	// more than half of the rate of long bodies.
-	calls, bodies *http.Transport
+	calls, bodies carrier
 	// lane carries a call that is alone, on one HTTP/1.1 connection: whoever makes
 	// one call after the other needs no frames, and both ends do it for two thirds
 	// of the work. What comes meanwhile goes to calls.
-	lane    *http.Transport
+	lane    carrier
 	engaged atomic.Bool // somebody is on the lane
 	// streams are open on calls, or were until streamed (unix nanoseconds): where
 	// a connection is up anyway, no second one is made.
@@ -73,13 +73,30 @@ type link struct {
 	downUntil atomic.Int64 // unix nanoseconds
 }
 
+// carrier carries exchanges to one host; http.Transport is the one of real
+// programs.
+type carrier interface {
+	http.RoundTripper
+	CloseIdleConnections()
+}
+
 // newLink makes the link to a host. It connects when it is first used.
 func (c *Client) newLink(origin string, proof *tls.Config) *link {
-	l := &link{origin: origin, calls: c.transport(proof), bodies: c.plain(proof.Clone()), lane: c.plain(proof.Clone())}
-	l.bodies.MaxConnsPerHost, l.lane.MaxConnsPerHost = maxBodies, 1
-	l.lane.ResponseHeaderTimeout = 0 // every call has a deadline
-	return l
+	if c.config.Carrier != nil {
+		by := resting{c.config.Carrier(proof)}
+		return &link{origin: origin, calls: by, bodies: by, lane: by}
+	}
+	bodies, lane := c.plain(proof.Clone()), c.plain(proof.Clone())
+	bodies.MaxConnsPerHost, lane.MaxConnsPerHost = maxBodies, 1
+	lane.ResponseHeaderTimeout = 0 // every call has a deadline
+	return &link{origin: origin, calls: c.transport(proof), bodies: bodies, lane: lane}
 }
+
+// resting is a carrier without connections that could lie idle.
+type resting struct{ http.RoundTripper }
+
+// CloseIdleConnections has nothing to close.
+func (resting) CloseIdleConnections() {}
 
 // plain is a transport that speaks HTTP/1.1 only.
 func (c *Client) plain(proof *tls.Config) *http.Transport {
@@ -170,7 +187,7 @@ func (c *Client) transport(proof *tls.Config) *http.Transport {
 // send makes one exchange on one of the transports. It goes to that itself, not
 // through an http.Client, so there is nothing that could follow redirects or keep
 // cookies.
-func (l *link) send(by *http.Transport, req *http.Request) (*http.Response, error) {
+func (l *link) send(by carrier, req *http.Request) (*http.Response, error) {
 	out := req.WithContext(req.Context()) // a copy; the headers stay shared, and a transport does not change them
 	u := *req.URL
 	u.Scheme, u.Host = "https", l.origin
