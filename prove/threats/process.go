@@ -1,0 +1,202 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"airdispatch/prove/proof"
+)
+
+// patience is how long anything here may take.
+const patience = 60 * time.Second
+
+// server is a tracker or mail server in a process of its own, all of whose
+// words are kept.
+type server struct {
+	program, dir, log string
+	// at is where it listens, reference what it prints.
+	at, reference string
+	env           []string
+	cmd           *exec.Cmd
+	done          chan struct{}
+}
+
+// free is an address of this machine that nobody listens on.
+func free() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// loud are the settings of every server: it says all that it can say.
+var loud = []string{"AD_LOG__LEVEL=debug"}
+
+// quick are the settings under which nobody is too fast, and nobody waits.
+var quick = []string{
+	"AD_LIMITS__SUBMITS_PER_SECOND=-1", "AD_LIMITS__ALERTS_PER_SECOND=-1", "AD_LIMITS__CALLS_PER_SECOND=-1", "AD_LIMITS__NETWORK_PER_SECOND=-1",
+	"AD_COURIER__FIRST_RETRY=100ms", "AD_COURIER__MAX_RETRY=1s", "AD_PREFETCH__JITTER=0s",
+}
+
+// spec is how a server is made.
+type spec struct {
+	program, name string
+	// init are flags beside --dir and --listen.
+	init []string
+	env  []string
+	// prefix is a command that the server is started by.
+	prefix []string
+}
+
+// serve makes and starts a server; it ends with the town.
+func (t *town) serve(ctx context.Context, s spec) (*server, error) {
+	at, err := free()
+	if err != nil {
+		return nil, err
+	}
+	out := &server{program: s.program, dir: filepath.Join(t.dir, s.name), at: at, log: filepath.Join(t.dir, s.name+".log")}
+	if _, err := t.run(ctx, out.dir, s.program, append([]string{"init", "--dir", out.dir, "--listen", at}, s.init...)...); err != nil {
+		return nil, err
+	}
+	out.env = append(append(append([]string{}, loud...), "TMPDIR="+t.temporary(s.name)), s.env...)
+	t.mu.Lock()
+	t.servers = append(t.servers, out)
+	t.mu.Unlock()
+	return out, t.start(out, s.prefix...)
+}
+
+// temporary is a directory for what a process writes for a while.
+func (t *town) temporary(name string) string {
+	dir := filepath.Join(t.dir, "tmp", name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return t.dir
+	}
+	return dir
+}
+
+// start starts a server, also after its end.
+func (t *town) start(s *server, prefix ...string) error {
+	args := append(prefix, filepath.Join(t.bin, s.program), "serve", "--dir", s.dir)
+	s.cmd = exec.Command(args[0], args[1:]...)
+	s.cmd.Env = append(os.Environ(), s.env...)
+	s.cmd.Dir = t.temporary(filepath.Base(s.dir) + "-cwd")
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	said, err := s.cmd.StderrPipe()
+	if err != nil {
+		return err
+	}
+	log, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	s.cmd.Stdout = log
+	if err := s.cmd.Start(); err != nil {
+		return errors.Join(err, log.Close())
+	}
+	ready := make(chan string, 1)
+	s.done = make(chan struct{})
+	go func() {
+		defer close(s.done)
+		defer log.Close()
+		for lines := bufio.NewScanner(io.TeeReader(said, log)); lines.Scan(); {
+			if ref, ok := strings.CutPrefix(lines.Text(), "listening "); ok {
+				ready <- ref
+			}
+		}
+		_, _ = io.Copy(log, said) // after a line that is too long
+		_ = s.cmd.Wait()          // how it ended, whoever ended it knows
+	}()
+	select {
+	case s.reference = <-ready:
+		return nil
+	case <-s.done:
+		return fmt.Errorf("%s ended before it listened:\n%s", s.program, s.said())
+	case <-time.After(patience):
+		s.kill()
+		return fmt.Errorf("%s does not listen:\n%s", s.program, s.said())
+	}
+}
+
+// said is what a server has written.
+func (s *server) said() string {
+	b, err := os.ReadFile(s.log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
+// kill ends a server by SIGKILL.
+func (s *server) kill() {
+	if s.cmd == nil || s.cmd.Process == nil {
+		return
+	}
+	_ = s.cmd.Process.Kill() // it may have ended by itself
+	<-s.done
+}
+
+// exitError is how a program that runs to its end has failed.
+type exitError struct {
+	code int
+	said string
+}
+
+// Error is what the program said.
+func (e *exitError) Error() string { return fmt.Sprintf("exit %d: %s", e.code, e.said) }
+
+// run runs one of the programs to its end and returns its stdout.
+func (t *town) run(ctx context.Context, name, program string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(t.bin, program), args...)
+	cmd.Env = append(os.Environ(), "TMPDIR="+t.temporary(filepath.Base(name)))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var out, said strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &said
+	err := cmd.Run()
+	t.keep(name, program, args, said.String())
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return out.String(), &exitError{exit.ExitCode(), said.String()}
+	}
+	return out.String(), err
+}
+
+// keep notes what a program that ran to its end has said on stderr.
+func (t *town) keep(name, program string, args []string, said string) {
+	if len(args) > 2 && args[0] == "id" || args[0] == "init" {
+		return // a paper key is shown once, to its owner
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	fmt.Fprintf(&t.spoken, "%s %s %s\n%s\n", name, program, strings.Join(args, " "), said)
+}
+
+// exits is the code that a program ended with.
+func exits(err error) int {
+	var exit *exitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return exit.code
+	}
+	return -1
+}
+
+// build makes the programs.
+func build(ctx context.Context, dir string) error {
+	_, err := proof.Build(ctx, dir)
+	return err
+}

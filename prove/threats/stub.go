@@ -1,0 +1,10 @@
+package main
+
+type collector struct{}
+
+func readerRows() []row  { return nil }
+func networkRows() []row { return nil }
+func clientRows() []row  { return nil }
+func theftRows() []row   { return nil }
+func reachRows() []row   { return nil }
+func hostRows() []row    { return nil }
