@@ -20,6 +20,7 @@ func houseRules() []rule {
 		{"outside", outsideFaults, outsideBroken, outsideSound},
 		{"crypto", cryptoFaults, cryptoBroken, cryptoSound},
 		{"sleep", sleepFaults, sleepBroken, sleepSound},
+		{"leaks", leakFaults, leaksBroken, leaksSound},
 		{"names", nameFaults, namesBroken, namesSound},
 		{"places", placeFaults, placesBroken, placesSound},
 		{"citations", citationFaults, citationsBroken, citationsSound},
@@ -267,6 +268,29 @@ func sleepFaults(h *house) []fault {
 			if s.Sel.Name == "Sleep" && !inside {
 				faults = append(faults, h.fault(f, s, "time.Sleep", "time.Sleep in a test: wait for the thing itself, or run in a synctest bubble"))
 			}
+		}
+	}
+	return faults
+}
+
+// leakFaults: the tests of every room fail when one leaves a goroutine behind.
+func leakFaults(h *house) []fault {
+	first, checked := map[string]*file{}, map[string]bool{}
+	for _, f := range h.files {
+		if !f.test {
+			continue
+		}
+		if first[f.room] == nil {
+			first[f.room] = f
+		}
+		for _, s := range f.uses("go.uber.org/goleak") {
+			checked[f.room] = checked[f.room] || s.Sel.Name == "VerifyTestMain"
+		}
+	}
+	var faults []fault
+	for room, f := range first {
+		if !checked[room] {
+			faults = append(faults, h.fault(f, f.syntax.Name, room, "no TestMain of %s calls goleak.VerifyTestMain", room))
 		}
 	}
 	return faults

@@ -7,6 +7,14 @@ import (
 
 // The small trees that show each rule able to fail, and able to pass.
 
+// leaksChecked is a test file that looks for goroutines left behind.
+const leaksChecked = `package p
+
+import "go.uber.org/goleak"
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+`
+
 var (
 	floorsBroken = []tree{
 		{"message/a.go": "package message\n\nimport _ \"airdispatch/rpc\"\n"},
@@ -192,6 +200,13 @@ func f() { synctest.Test(nil, func() { time.Sleep(1) }); synctest.Test(nil, g) }
 func g() { time.Sleep(1) }
 `,
 	}
+
+	leaksBroken = []tree{
+		{"rpc/a_test.go": "package rpc\n"},
+		{"rpc/a_test.go": "package rpc\n\nimport \"go.uber.org/goleak\"\n\nvar _ = goleak.Find\n"},
+		{"rpc/a_test.go": "package rpc\n", "store/a_test.go": leaksChecked},
+	}
+	leaksSound = tree{"rpc/a_test.go": leaksChecked, "rpc/b_test.go": "package rpc\n", "store/a.go": "package store\n"}
 
 	namesBroken = []tree{
 		{"store/util/a.go": "package util\n"},

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
 )
 
 // patience bounds every wait for another process. It is long because a machine
@@ -30,9 +31,10 @@ const patience = 60 * time.Second
 var programs = []string{"adctl", "admaild", "adtrackd"}
 
 // TestMain builds the programs once and puts them on the scripts' PATH.
+// It fails when a test leaves a goroutine behind.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	os.Exit(func() int {
+	os.Exit(func() (code int) {
 		bin, err := os.MkdirTemp("", "adctl-programs-")
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -47,7 +49,8 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
-		return m.Run()
+		goleak.VerifyTestMain(m, goleak.Cleanup(func(c int) { code = c }))
+		return code
 	}())
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
 
 	"airdispatch/cmd/internal/daemon"
 	"airdispatch/cmd/internal/trackd"
@@ -23,7 +24,7 @@ import (
 // TestMain lets the scripts run this test binary as admaild, and as the tracker
 // that it needs.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(leakless{m}, map[string]func(){
 		"admaild": func() { os.Exit(mainCode()) },
 		"adtrackd": func() {
 			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
@@ -31,6 +32,15 @@ func TestMain(m *testing.M) {
 			os.Exit(trackd.Program().Run(ctx, os.Args[1:], daemon.Std{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
 		},
 	})
+}
+
+// leakless are tests that fail when one of them leaves a goroutine behind.
+type leakless struct{ tests *testing.M }
+
+// Run runs them and returns the exit code.
+func (l leakless) Run() (code int) {
+	goleak.VerifyTestMain(l.tests, goleak.Cleanup(func(c int) { code = c }))
+	return code
 }
 
 // TestScripts runs the stories in testdata.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
 
 	"airdispatch/crypto"
 	"airdispatch/message"
@@ -19,9 +20,18 @@ import (
 
 // TestMain lets the scripts run this test binary as adtrackd.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(leakless{m}, map[string]func(){
 		"adtrackd": func() { os.Exit(mainCode()) },
 	})
+}
+
+// leakless are tests that fail when one of them leaves a goroutine behind.
+type leakless struct{ tests *testing.M }
+
+// Run runs them and returns the exit code.
+func (l leakless) Run() (code int) {
+	goleak.VerifyTestMain(l.tests, goleak.Cleanup(func(c int) { code = c }))
+	return code
 }
 
 // TestScripts runs the stories in testdata.

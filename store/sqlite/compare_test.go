@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"airdispatch/store"
 	"airdispatch/store/memory"
 	"airdispatch/store/sqlite"
@@ -15,7 +17,8 @@ import (
 )
 
 // TestMain runs fewer random sequences than rapid does by itself, since each of
-// them syncs a file some hundred times. -rapid.checks=1000 runs more.
+// them syncs a file some hundred times; -rapid.checks=1000 runs more. It fails
+// when a test leaves a goroutine behind.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if checks := flag.Lookup("rapid.checks"); checks.Value.String() == checks.DefValue {
@@ -23,7 +26,7 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // TestCompare: the file behaves as the maps do, whatever is asked of it, and
