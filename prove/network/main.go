@@ -1,0 +1,192 @@
+// Network runs a whole network in one process: three trackers, five mail
+// servers and twenty people with clients, one of them up to no good, on a bus
+// that delivers one operation at a time (see simnet and simworld).
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+
+	"airdispatch/prove/proof"
+	"airdispatch/prove/simclock"
+	"airdispatch/prove/simworld"
+)
+
+const (
+	// full is how many seeds the figure stands on.
+	full = 500
+	// operations is how many each has.
+	operations = 2000
+	// chunk is how many seeds one process runs.
+	chunk = 5
+)
+
+func main() { proof.Main(proof.Part{Name: "network", Full: full, Run: run}) }
+
+// job is what a process is told to run.
+type job struct {
+	Seeds      []uint64
+	Operations int
+	Control    simworld.Control
+}
+
+// played is one run as a process tells of it.
+type played struct {
+	Seed    uint64
+	Control simworld.Control
+	simworld.Outcome
+}
+
+// bench is the binary, and what its runs came to.
+type bench struct {
+	binary, dir string
+
+	mu         sync.Mutex
+	sums       map[uint64]string
+	violations []string
+	seeds      int
+	operations int
+	differ     int
+	counts     map[string]int
+}
+
+func run(ctx context.Context, o proof.Options) (proof.Figure, error) {
+	b := &bench{binary: filepath.Join(o.Dir, "network.test"), dir: o.Dir, sums: map[uint64]string{}, counts: map[string]int{}}
+	if err := b.build(ctx); err != nil {
+		return proof.Figure{}, err
+	}
+	var jobs []job
+	for pass := range 2 {
+		for from := 0; from < o.N; from += chunk {
+			j := job{Operations: operations}
+			for i := from; i < min(from+chunk, o.N); i++ {
+				j.Seeds = append(j.Seeds, o.Seed+uint64(i))
+			}
+			_ = pass
+			jobs = append(jobs, j)
+		}
+	}
+	if err := b.work(ctx, o, jobs); err != nil {
+		return proof.Figure{}, err
+	}
+	f := proof.Figure{Violations: b.violations}
+	f.Words = fmt.Sprintf("%d seeds, %d operations, %d violations, %d seeds differed when they ran again", b.seeds, b.operations, len(b.violations)-b.differ, b.differ)
+	return f, nil
+}
+
+// work runs jobs, as many at a time as there are processors.
+func (b *bench) work(ctx context.Context, o proof.Options, jobs []job) error {
+	todo := make(chan job, len(jobs))
+	for _, j := range jobs {
+		todo <- j
+	}
+	close(todo)
+	workers := runtime.GOMAXPROCS(0)
+	errs := make([]error, workers)
+	var all sync.WaitGroup
+	for n := range workers {
+		all.Go(func() {
+			for j := range todo {
+				if errs[n] != nil || ctx.Err() != nil {
+					return
+				}
+				errs[n] = b.process(ctx, j, func(p played) { b.take(o, p) })
+			}
+		})
+	}
+	all.Wait()
+	return errors.Join(append(errs, ctx.Err())...)
+}
+
+// build makes the binary in which the runs are: a test, because a bubble needs
+// one, of a product that asks simclock for the time.
+func (b *bench) build(ctx context.Context) error {
+	root, err := proof.Product(ctx)
+	if err != nil {
+		return err
+	}
+	overlay, err := simclock.Overlay(root, b.dir)
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-overlay", overlay, "-o", b.binary, "airdispatch/prove/network")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// jobVariable is the environment variable by which a process is told its job.
+const jobVariable = "AIRDISPATCH_NETWORK_JOB"
+
+// process runs one job in a process of its own, with one thread that runs Go.
+func (b *bench) process(ctx context.Context, j job, take func(played)) error {
+	told, err := json.Marshal(j)
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, b.binary, "-test.run", "^TestJob$", "-test.timeout", "0")
+	cmd.Dir = b.dir
+	cmd.Env = append(os.Environ(), jobVariable+"="+string(told), "GOMAXPROCS=1", "TMPDIR="+b.dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	var rest strings.Builder
+	cmd.Stderr = &rest
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	runs := 0
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 16<<20)
+	for lines.Scan() {
+		text, ok := strings.CutPrefix(lines.Text(), "PLAYED ")
+		var p played
+		if !ok || json.Unmarshal([]byte(text), &p) != nil {
+			rest.WriteString(lines.Text() + "\n")
+			continue
+		}
+		runs++
+		take(p)
+	}
+	if err := cmd.Wait(); err != nil || runs != len(j.Seeds) {
+		return fmt.Errorf("seeds %v: %d runs came to an end: %w\n%s", j.Seeds, runs, err, rest.String())
+	}
+	return nil
+}
+
+// take adds what a run came to.
+func (b *bench) take(o proof.Options, p played) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	sum, again := b.sums[p.Seed]
+	for _, v := range p.Violations {
+		if !again {
+			b.violations = append(b.violations, fmt.Sprintf("seed %d: %s\n\t%s", p.Seed, v, strings.Join(p.Tail[max(0, len(p.Tail)-20):], "\n\t")))
+		}
+	}
+	if again {
+		if sum != p.Sum {
+			b.differ++
+			b.violations = append(b.violations, fmt.Sprintf("seed %d: ran twice, and the traces differ: %s and %s", p.Seed, sum, p.Sum))
+		}
+		return
+	}
+	b.sums[p.Seed] = p.Sum
+	b.seeds++
+	b.operations += p.Operations
+	for what, n := range p.Counts {
+		b.counts[what] += n
+	}
+	fmt.Fprintf(o.Said, "network: seed %d: trace %s, %d operations, %d violations\n", p.Seed, p.Sum, p.Operations, len(p.Violations))
+}

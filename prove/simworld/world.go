@@ -1,0 +1,235 @@
+// Package simworld is a whole network and the people in it, on simnet's bus:
+// trackers, mail servers and clients, all of the product's own code but for the
+// wires and the disks.
+package simworld
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"testing/cryptotest"
+	"time"
+
+	"airdispatch/message"
+	"airdispatch/prove/simnet"
+)
+
+// How many there are.
+const (
+	trackers = 3
+	servers  = 5
+	people   = 20
+)
+
+// Setting is one run.
+type Setting struct {
+	Seed uint64
+	// Shelf has the disks.
+	Shelf *Shelf
+	// Operations of the network, before everything is mended.
+	Operations int
+	// Control spoils the run on purpose.
+	Control Control
+	// Log, where not nil, takes what hosts and clients say.
+	Log *slog.Logger
+}
+
+// Control is a fault that the run must catch.
+type Control int
+
+// The controls.
+const (
+	// None: nothing is spoiled.
+	None Control = iota
+)
+
+// Outcome is what came of a run.
+type Outcome struct {
+	// Sum is that of the trace, of all that was delivered and done.
+	Sum string
+	// Operations of the network, in all.
+	Operations int
+	Violations []string
+	// Tail is the end of the trace.
+	Tail []string
+	// Counts say what happened how often.
+	Counts map[string]int
+}
+
+// World is one run.
+type World struct {
+	Setting
+	t   *testing.T
+	bus *simnet.Bus
+	log *slog.Logger
+	ctx context.Context
+
+	trackers, servers []*Host
+	people            []*Person
+	pending           int
+	living            bool
+
+	mu         sync.Mutex
+	sum        hash.Hash
+	lines      []string
+	steps      uint64
+	violations []string
+	counts     map[string]int
+}
+
+// tail is how many lines of the trace are kept.
+const tail = 80
+
+// Play makes one run; it is called in a bubble.
+func Play(t *testing.T, s Setting) Outcome {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	w := &World{Setting: s, t: t, ctx: ctx, log: s.Log, sum: sha256.New(), counts: map[string]int{}}
+	if w.log == nil {
+		w.log = slog.New(slog.DiscardHandler)
+	}
+	w.bus = simnet.New(s.Seed, w)
+	w.reseed()
+	if err := w.play(); err != nil {
+		w.blame("the world does not go on: %v", err)
+	}
+	return Outcome{
+		Sum: hex.EncodeToString(w.sum.Sum(nil)[:8]), Operations: w.bus.Delivered(), Violations: w.violations, Tail: w.lines, Counts: w.counts,
+	}
+}
+
+// Line is the bus's trace.
+func (w *World) Line(at time.Time, what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	line := at.UTC().Format("01-02 15:04:05.000000000 ") + what
+	w.sum.Write([]byte(line + "\n"))
+	if w.lines = append(w.lines, line); len(w.lines) > 2*tail {
+		w.lines = append([]string(nil), w.lines[tail:]...)
+	}
+	w.steps++
+	w.reseed()
+}
+
+// reseed begins the machine's own randomness anew with every operation, so that
+// what one operation draws, in whatever order, moves no other.
+func (w *World) reseed() { cryptotest.SetGlobalRandom(w.t, w.Seed<<32^w.steps) }
+
+// blame notes what should not be.
+func (w *World) blame(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.violations = append(w.violations, fmt.Sprintf(format, args...))
+}
+
+// count counts something that happened.
+func (w *World) count(what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.counts[what]++
+}
+
+// play is the whole run.
+func (w *World) play() error {
+	defer w.close()
+	if err := w.settle(); err != nil {
+		return err
+	}
+	w.living = true
+	for _, p := range w.people {
+		w.next(p)
+	}
+	w.bus.Run(w.ctx, func() bool { return w.bus.Delivered() >= w.Operations })
+	w.living = false
+	return nil
+}
+
+// settle builds everybody and has them move in.
+func (w *World) settle() error {
+	for i := range trackers {
+		if _, err := w.host(fmt.Sprintf("tracker%d", i), message.RoleTracker); err != nil {
+			return err
+		}
+	}
+	for i := range servers {
+		if _, err := w.host(fmt.Sprintf("server%d", i), message.RoleServer); err != nil {
+			return err
+		}
+	}
+	for i := range people {
+		if err := w.person(fmt.Sprintf("person%02d", i)); err != nil {
+			return err
+		}
+	}
+	for i, p := range w.people {
+		w.does(p, "registers", time.Duration(i)*time.Second, p.register)
+	}
+	w.bus.Run(w.ctx, func() bool { return w.pending == 0 })
+	return nil
+}
+
+// close ends everybody.
+func (w *World) close() {
+	for _, p := range w.people {
+		p.place.Crash()
+	}
+	for _, h := range append(w.trackers, w.servers...) {
+		h.place.Crash()
+	}
+	w.bus.Run(w.ctx, func() bool { return w.pending == 0 })
+	for _, h := range append(w.trackers, w.servers...) {
+		h.halt()
+	}
+	for _, p := range w.people {
+		p.close()
+	}
+}
+
+// ip is a public address for the n-th place.
+func ip(n int) netip.Addr { return netip.AddrFrom4([4]byte{5, 0, byte(n), 1}) }
+
+// chance is somebody's randomness. What it gives depends on who asks when: two
+// that draw at one moment change nothing for those who draw later.
+type chance struct {
+	seed uint64
+	who  string
+
+	mu sync.Mutex
+	at int64
+	n  uint64
+}
+
+// Read gives bytes.
+func (c *chance) Read(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now := time.Now().UnixNano(); now != c.at {
+		c.at, c.n = now, 0
+	}
+	c.n++
+	seed := sha256.Sum256(fmt.Appendf(nil, "%d %s %d %d", c.seed, c.who, c.at, c.n))
+	return rand.NewChaCha8(seed).Read(p)
+}
+
+// dice are for choices that belong to one key.
+func (w *World) dice(key string) *rand.Rand {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d dice %s", w.Seed, key))
+	return rand.New(rand.NewPCG(binary.BigEndian.Uint64(sum[:]), binary.BigEndian.Uint64(sum[8:])))
+}
+
+// code is what an error says that is the same in every run.
+func code(err error) string {
+	if err == nil {
+		return "done"
+	}
+	return strings.TrimSpace(string(message.CodeOf(err)))
+}
