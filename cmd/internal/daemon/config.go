@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"net/url"
@@ -220,23 +221,18 @@ func oneOf[T ~string](to *T, value T, allowed ...T) error {
 // Duration is a span of time written as 10s, 5m, 72h or 90d.
 type Duration time.Duration
 
-// UnmarshalText reads a duration; d counts days.
+// UnmarshalText reads a duration; d counts days. What a time.Duration cannot
+// hold, some 292 years, is refused: it would turn negative.
 func (d *Duration) UnmarshalText(b []byte) error {
-	text := string(b)
+	text, unit := string(b), time.Duration(1)
 	if days, ok := strings.CutSuffix(text, "d"); ok {
-		text = days + "h"
-		parsed, err := time.ParseDuration(text)
-		if err != nil || parsed < 0 {
-			return fmt.Errorf("%q is not a duration like 10s, 5m, 72h or 90d", b)
-		}
-		*d = Duration(parsed * 24)
-		return nil
+		text, unit = days+"h", 24
 	}
 	parsed, err := time.ParseDuration(text)
-	if err != nil || parsed < 0 {
+	if err != nil || parsed < 0 || parsed > math.MaxInt64/unit {
 		return fmt.Errorf("%q is not a duration like 10s, 5m, 72h or 90d", b)
 	}
-	*d = Duration(parsed)
+	*d = Duration(parsed * unit)
 	return nil
 }
 

@@ -6,8 +6,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain fails when a test leaves a goroutine behind. The limiters of certmagic
-// are meant to live as long as the process: one for each certificate authority.
+// TestMain fails when a test leaves a goroutine behind. Of certmagic's two kinds
+// are let be: limiters, one for each certificate authority, live as long as the
+// process, and whoever keeps a lock's file fresh sees only at its next look that
+// the lock is gone.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).loop"))
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).loop"),
+		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"))
 }
