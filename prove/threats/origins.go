@@ -86,7 +86,7 @@ func forgedMessage(ctx context.Context, t *town) error {
 			f.must(err == nil && strings.Contains(out, "the true words"), "the control: %v, %q", err, out)
 			return
 		}
-		f.must(exits(err) > 1 && out == "", "%s: exit %d, shown %q", what, exits(err), out)
+		f.must(exits(err) > 0 && out == "", "%s: exit %d, shown %q", what, exits(err), out)
 	}
 	try("as it was written", nil)
 	try("one bit of the payload", func(_ *message.Sealed, p *wirev1.Pulled) {
@@ -137,14 +137,22 @@ func oldVersion(ctx context.Context, t *town) error {
 	f.fine(s.o.tells(ctx, t.two, s.mallory, second, who), "the second alert")
 	out, err = s.reads(ctx, first.Head.Ref())
 	f.must(exits(err) > 1 || !strings.Contains(out, "the first words"), "the old version is shown as if it were the newest: %v %q", err, out)
-	// A history that has another first version.
-	other, err := letter(s.mallory.Keys, nil, "other first words", reader)
+	// A history that has another first version, and so another second one.
+	other, err := letterAs(s.mallory.Keys, first.Head.MID, "other first words", reader)
 	if err != nil {
 		return err
 	}
-	s.o.serves(&wirev1.Pulled{Heads: []*wirev1.Signed{other.Head.Signed, second.Head.Signed}, Slot: slotOf(second, who), Payload: second.Payload})
-	out, err = s.reads(ctx, first.Head.Ref())
-	f.must(exits(err) > 1 || !strings.Contains(out, "second words"), "a rewritten history is believed: %v %q", err, out)
+	twin, err := letter(s.mallory.Keys, other.Head, "other second words", reader)
+	if err != nil {
+		return err
+	}
+	for what, p := range map[string]*wirev1.Pulled{"with its beginning": pulled(twin, who, other), "without its beginning": pulled(twin, who), "under the true beginning": pulled(twin, who, first)} {
+		s.o.mu.Lock()
+		s.o.pulls = func(*wirev1.PullRequest) (*wirev1.PullResponse, error) { return &wirev1.PullResponse{Results: []*wirev1.Pulled{p}}, nil }
+		s.o.mu.Unlock()
+		out, err = s.reads(ctx, first.Head.Ref())
+		f.must(!strings.Contains(out, "second words"), "a rewritten history %s is believed: %v %q", what, err, out)
+	}
 	s.o.serves(pulled(second, who, first))
 	err = until(ctx, "the true history", func() bool {
 		out, err = s.reads(ctx, first.Head.Ref())
@@ -165,9 +173,7 @@ func twoVersions(ctx context.Context, t *town) error {
 	if err != nil {
 		return err
 	}
-	d := message.Draft{Author: s.mallory.Keys.Chain, Readers: []*message.Chain{s.bob.keys.Chain}, MID: left.Head.MID, Time: time.Now(), Terms: message.Revisable, Audience: message.Private, Content: &message.Content{}}
-	d.Content.Set(message.TypeMarkdown, []byte("for others it says right"))
-	right, err := message.Seal(d, s.mallory.Keys.Signer, rng())
+	right, err := letterAs(s.mallory.Keys, left.Head.MID, "for others it says right", s.bob.keys.Chain)
 	if err != nil {
 		return err
 	}
@@ -272,7 +278,6 @@ func readerIsHidden(ctx context.Context, t *town) error {
 		a, err := message.ParseAccess(header)
 		f.must(err == nil && a.From == two.Address, "the sender's server was asked by %v, %v", a, err)
 	}
-	f.must(len(s.o.heard()) == 1, "reading what was fetched on arrival told the sender's server so: %d pulls", len(s.o.heard()))
 	return f.all()
 }
 
@@ -450,7 +455,7 @@ func thirdParty(ctx context.Context, t *town) error {
 	f.must(exits(err) > 1, "it was read: %v", err)
 	f.must(len(victim.heard()) == 0, "the third party was asked %d times", len(victim.heard()))
 	// With the right pin it is asked: the control.
-	victim.serves()
+	victim.serves(&wirev1.Pulled{})
 	honest, err := victim.citizen(ctx)
 	if err != nil {
 		return err
@@ -560,7 +565,7 @@ func cutAttachment(ctx context.Context, t *town) error {
 			return err
 		}
 		if alter != nil {
-			t.toOne.hook(hook{"/blobs/", []byte(ref.MID.String()), alter})
+			t.toOne.hook(hook{method: "/blobs/", contains: []byte(ref.MID.String()), alter: alter})
 		}
 		into := filepath.Join(t.dir, "files", "into "+what)
 		if err := os.MkdirAll(into, 0o700); err != nil {

@@ -214,12 +214,26 @@ func (o *outlaw) tells(ctx context.Context, s *server, from *proof.Person, l *me
 	return message.OpenRefusal(results[0].GetRefusal())
 }
 
-// serves lets it hand out versions of a message, as they are.
-func (o *outlaw) serves(all ...*wirev1.Pulled) {
+// serves lets it hand out versions of a message, as they are; the reader gets
+// those after the one that it knows.
+func (o *outlaw) serves(whole *wirev1.Pulled) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.pulls = func(*wirev1.PullRequest) (*wirev1.PullResponse, error) {
-		return &wirev1.PullResponse{Results: all}, nil
+	o.pulls = func(req *wirev1.PullRequest) (*wirev1.PullResponse, error) {
+		res := &wirev1.PullResponse{}
+		for _, item := range req.GetItems() {
+			one := &wirev1.Pulled{}
+			for _, s := range whole.GetHeads() {
+				if claim, err := message.ParseHead(s); err != nil || claim.Version() > item.GetAfterVersion() {
+					one.Heads = append(one.Heads, s)
+				}
+			}
+			if len(one.GetHeads()) > 0 {
+				one.Payload, one.Slot = whole.GetPayload(), whole.GetSlot()
+			}
+			res.Results = append(res.Results, one)
+		}
+		return res, nil
 	}
 }
 

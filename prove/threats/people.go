@@ -81,17 +81,27 @@ func state(kind string, m proto.Message, key crypto.SigningKey) *wirev1.Signed {
 
 // letter is a private message, or its next version where prev is not nil.
 func letter(author *message.Keyring, prev *message.Head, text string, readers ...*message.Chain) (*message.Sealed, error) {
-	d := message.Draft{
-		Author: author.Chain, Readers: readers, Prev: prev, Time: time.Now(), Terms: message.Revisable, Audience: message.Private, Content: &message.Content{},
+	mid, err := message.NewMID(time.Now(), crand.Reader)
+	if err != nil {
+		return nil, err
 	}
-	d.Content.Set(message.TypeMarkdown, []byte(text))
-	if prev == nil {
-		var err error
-		if d.MID, err = message.NewMID(d.Time, crand.Reader); err != nil {
-			return nil, err
-		}
-	}
+	d := draft(author, text, readers...)
+	d.MID, d.Prev = mid, prev
 	return message.Seal(d, author.Signer, crand.Reader)
+}
+
+// letterAs is a private message under a number of one's choice.
+func letterAs(author *message.Keyring, mid message.MID, text string, readers ...*message.Chain) (*message.Sealed, error) {
+	d := draft(author, text, readers...)
+	d.MID = mid
+	return message.Seal(d, author.Signer, crand.Reader)
+}
+
+// draft is a private message before it is sealed.
+func draft(author *message.Keyring, text string, readers ...*message.Chain) message.Draft {
+	d := message.Draft{Author: author.Chain, Readers: readers, Time: time.Now(), Terms: message.Revisable, Audience: message.Private, Content: &message.Content{}}
+	d.Content.Set(message.TypeMarkdown, []byte(text))
+	return d
 }
 
 // notice is a public message, named where there is a name.
@@ -256,4 +266,14 @@ func rpcClient(t *town, k *message.Keyring) *rpc.Client {
 	c := rpc.NewClient(rpc.Config{Dial: proof.Loopback(), Verifier: t.verifier, Keyring: k})
 	t.ends(c.Close)
 	return c
+}
+
+// head signs a head around any binding.
+func head(b *wirev1.Binding, payload, commit []byte, key crypto.SigningKey) *wirev1.Signed {
+	raw, err := proto.Marshal(b)
+	if err != nil {
+		panic(err) // messages that are made here can be marshalled
+	}
+	hash := crypto.Sum(payload)
+	return state("head", &wirev1.Head{Binding: raw, PayloadHash: hash[:], PayloadLen: uint64(len(payload)), Commit: commit}, key)
 }

@@ -2,7 +2,6 @@ package main
 
 type collector struct{}
 
-func readerRows() []row  { return nil }
 func networkRows() []row { return nil }
 func clientRows() []row  { return nil }
 func theftRows() []row   { return nil }

@@ -14,7 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"google.golang.org/protobuf/proto"
+	"airdispatch/message"
 )
 
 // exchange is one request and its answer as they passed a tap.
@@ -61,6 +61,8 @@ type hook struct {
 	method   string
 	contains []byte
 	alter    func(body []byte) []byte
+	// caller is whose calls; zero is everybody's.
+	caller message.Address
 }
 
 // newTap starts one; TLS ends with the given certificate.
@@ -126,6 +128,11 @@ func (t *tap) hooked(e *exchange) (out []hook) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, h := range t.hooks {
+		if !h.caller.IsZero() {
+			if a, err := message.ParseAccess(e.header.Get("Authorization")); err != nil || a.From != h.caller {
+				continue
+			}
+		}
 		if strings.Contains(e.path, h.method) && bytes.Contains(append(e.said.bytes(), e.path...), h.contains) {
 			out = append(out, h)
 		}
@@ -133,20 +140,9 @@ func (t *tap) hooked(e *exchange) (out []hook) {
 	return out
 }
 
-// alters sets a hook for answers that are messages.
-func alters[M proto.Message](t *tap, method string, contains []byte, fresh func() M, change func(M)) {
-	t.hook(hook{method, contains, func(b []byte) []byte {
-		m := fresh()
-		if proto.Unmarshal(b, m) != nil {
-			return b
-		}
-		change(m)
-		out, err := proto.Marshal(m)
-		if err != nil {
-			return b
-		}
-		return out
-	}})
+// hookFor sets a hook for answers to one caller.
+func (t *tap) hookFor(caller message.Address, method string, alter func([]byte) []byte) {
+	t.hook(hook{method: method, alter: alter, caller: caller})
 }
 
 // hook sets one.
