@@ -148,7 +148,9 @@ func oldVersion(ctx context.Context, t *town) error {
 	}
 	for what, p := range map[string]*wirev1.Pulled{"with its beginning": pulled(twin, who, other), "without its beginning": pulled(twin, who), "under the true beginning": pulled(twin, who, first)} {
 		s.o.mu.Lock()
-		s.o.pulls = func(*wirev1.PullRequest) (*wirev1.PullResponse, error) { return &wirev1.PullResponse{Results: []*wirev1.Pulled{p}}, nil }
+		s.o.pulls = func(*wirev1.PullRequest) (*wirev1.PullResponse, error) {
+			return &wirev1.PullResponse{Results: []*wirev1.Pulled{p}}, nil
+		}
 		s.o.mu.Unlock()
 		out, err = s.reads(ctx, first.Head.Ref())
 		f.must(!strings.Contains(out, "second words"), "a rewritten history %s is believed: %v %q", what, err, out)

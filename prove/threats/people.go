@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -277,3 +278,6 @@ func head(b *wirev1.Binding, payload, commit []byte, key crypto.SigningKey) *wir
 	hash := crypto.Sum(payload)
 	return state("head", &wirev1.Head{Binding: raw, PayloadHash: hash[:], PayloadLen: uint64(len(payload)), Commit: commit}, key)
 }
+
+// trimmed is what a program printed, without the end of the line.
+func trimmed(s string) string { return strings.TrimSpace(s) }

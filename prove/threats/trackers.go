@@ -23,7 +23,7 @@ func trackerRows() []row {
 		{"K4", "two stories under one pair are a conflict, two branches a disagreement that nobody seals to", splitView},
 		{"K5", "a tracker that denies somebody is outvoted by another, and passed by asking a host by name", denial},
 		{"K6", "a name that a tracker gives to somebody else is a warning and never a switch", remapped},
-		{"K7", "a tracker is not asked again by each client: the own server's cache answers", lookupsAreShared},
+		{"K7", "a tracker does not hear which person asks: the own server's cache answers, and what is confirmed beside it is asked by nobody", lookupsAreShared},
 		{"K8", "a tracker lists nobody, whatever it is asked", enumeration},
 		{"K9", "identities without a server's word are refused, and one server's newcomers are limited", freeIdentities},
 		{"K10", "a statement from the future is refused", future},
