@@ -245,7 +245,7 @@ func (c *Client) pursue(ctx context.Context, a home.Account) *rpc.Peer {
 	if asked {
 		return nil
 	}
-	r := tracker.NewResolver(tracker.ResolverConfig{Client: c.net, Trackers: refs, Known: c.known, Verifier: c.verifier, Log: c.log})
+	r := tracker.NewResolver(tracker.ResolverConfig{Client: c.net, Nobody: c.anon, Trackers: refs, Known: c.known, Verifier: c.verifier, Log: c.log})
 	found, err := r.Fresh(ctx, a.Server.Address)
 	if err != nil || found.Subject.Route == nil || len(found.Subject.Route.Hosts) == 0 {
 		return nil
@@ -280,7 +280,7 @@ func (c *Client) lookups(ctx context.Context) *tracker.Resolver {
 		refs = append(refs, a.Trackers...)
 		via, _, _ = c.server(ctx) // without it, trackers are asked directly
 	}
-	r = tracker.NewResolver(tracker.ResolverConfig{Client: c.net, Trackers: refs, Known: c.known, Verifier: c.verifier, Via: via, Log: c.log})
+	r = tracker.NewResolver(tracker.ResolverConfig{Client: c.net, Nobody: c.anon, Trackers: refs, Known: c.known, Verifier: c.verifier, Via: via, Log: c.log})
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.resolver = r

@@ -58,7 +58,7 @@ func (c *Client) Lookup(ctx context.Context, text string) (*Person, error) {
 	direct := t.UserName == "" && t.Host != ""
 	if direct {
 		r = tracker.NewResolver(tracker.ResolverConfig{
-			Client: c.net, Trackers: []message.Reference{c.reference(ctx, t.Host)}, Known: c.known, Verifier: c.verifier, Log: c.log,
+			Client: c.net, Nobody: c.anon, Trackers: []message.Reference{c.reference(ctx, t.Host)}, Known: c.known, Verifier: c.verifier, Log: c.log,
 		})
 	}
 	err = c.acquainted(ctx, r, func() (err error) { p.Found, err = r.Fresh(ctx, p.Address); return err })

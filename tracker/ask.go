@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -192,7 +193,7 @@ func (r *Resolver) askOne(ctx context.Context, t *remote, q message.Query) (*mes
 	if err != nil {
 		return nil, err
 	}
-	signed, err := lookupOne(ctx, peer.Directory(), q)
+	signed, err := r.put(ctx, t, peer, q)
 	if err == nil && len(signed) != 1 {
 		err = fmt.Errorf("tracker: %d answers from one tracker: %w", len(signed), message.Invalid)
 	}
@@ -209,6 +210,22 @@ func (r *Resolver) askOne(ctx context.Context, t *remote, q message.Query) (*mes
 		return nil, fmt.Errorf("tracker: ask %s: %w", t.ref.URL, err)
 	}
 	return a, nil
+}
+
+// put puts a query to one tracker, without saying who asks where that is enough.
+func (r *Resolver) put(ctx context.Context, t *remote, peer *rpc.Peer, q message.Query) ([]*wirev1.Signed, error) {
+	if r.c.Nobody != nil && !t.wantsNames.Load() {
+		nobody, err := r.c.Nobody.Peer(peer.Identity())
+		if err != nil {
+			return nil, err
+		}
+		signed, err := lookupOne(ctx, nobody.Directory(), q)
+		if !errors.Is(err, message.Unauthenticated) {
+			return signed, err
+		}
+		t.wantsNames.Store(true)
+	}
+	return lookupOne(ctx, peer.Directory(), q)
 }
 
 // lookupOne makes one call for one query.
@@ -299,6 +316,8 @@ func looseSubject(r *Resolver, s *wirev1.Signed, q message.Query) *message.Ident
 // remote is one tracker as it is seen from here.
 type remote struct {
 	ref message.Reference
+	// wantsNames is set where the tracker is private: it answers to whom it knows.
+	wantsNames atomic.Bool
 
 	opening flights[struct{}, *rpc.Peer]
 	// mu guards the rest; never held across a call.

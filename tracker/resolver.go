@@ -42,7 +42,10 @@ const (
 // ResolverConfig is what a Resolver is made of. Client, Known and Verifier are
 // required.
 type ResolverConfig struct {
-	Client   *rpc.Client
+	Client *rpc.Client
+	// Nobody asks trackers first where it is not nil, and Client only those that
+	// answer to whom they know: who asks about whom is who writes to whom.
+	Nobody   *rpc.Client
 	Trackers []message.Reference
 	// Known remembers the highest state ever seen of every address.
 	Known    *store.Known

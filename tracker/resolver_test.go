@@ -422,6 +422,37 @@ func TestViaOwnServer(t *testing.T) {
 	}
 }
 
+// TestNobodyAsksFirst: a tracker hears who asks only where it answers to whom it
+// knows.
+func TestNobodyAsksFirst(t *testing.T) {
+	h := newHosted(t)
+	for _, private := range []bool{false, true} {
+		var unnamed, named atomic.Int32
+		s := hostile(t, func(s *site, ctx context.Context, q message.Query) (*wirev1.Signed, error) {
+			if rpc.Authorization(ctx) != "" {
+				named.Add(1)
+			} else if unnamed.Add(1); private {
+				return nil, message.Unauthenticated
+			}
+			return message.SignAnswer(s.found(q, h.subject, h.host), s.keys.Signer)
+		})
+		r := tracker.NewResolver(tracker.ResolverConfig{
+			Client: newClient(t, newKeys(t, message.RoleUser)), Nobody: newClient(t, nil), Trackers: []message.Reference{s.ref},
+			Known: store.NewKnown(openStore(t).Identities, crypto.NewVerifier()), Verifier: crypto.NewVerifier(),
+		})
+		for range 2 {
+			must[*tracker.Found](t)(r.Fresh(t.Context(), h.user.Address()))
+		}
+		want := [2]int32{2, 0}
+		if private {
+			want = [2]int32{1, 2}
+		}
+		if got := [2]int32{unnamed.Load(), named.Load()}; got != want {
+			t.Errorf("private %t: asked without a name and with one: %d, not %d", private, got, want)
+		}
+	}
+}
+
 // TestViaUnknownTracker: the subject proves itself, and that is all.
 func TestViaUnknownTracker(t *testing.T) {
 	h := newHosted(t)
