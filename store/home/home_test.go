@@ -446,6 +446,32 @@ func TestListAndSearch(t *testing.T) {
 	}
 }
 
+// TestOthersClocksDecideNoOrder: what arrived stands where it arrived, whatever
+// time its author claims; what one sent oneself, at its own.
+func TestOthersClocksDecideNoOrder(t *testing.T) {
+	h := openHome(t)
+	me := addressOf(1)
+	for n, claimed := range []time.Duration{0, -365 * 24 * time.Hour, 9 * time.Minute, 0} {
+		m := home.Message{Ref: refOf(2, byte(n)), Box: home.Received, Version: 1, Head: statement("h"), Seq: uint64(n) + 1, Folder: store.Inbox,
+			Time: noon.Add(claimed), Arrived: noon.Add(time.Duration(n) * time.Second)}
+		if n == 3 {
+			m.Box, m.Seq, m.Time, m.Arrived = home.Sent, 0, noon.Add(1500*time.Millisecond), time.Time{}
+		}
+		ok(t, h.PutMessage(t.Context(), me, m))
+	}
+	for limit, want := range map[int][]byte{0: {0, 1, 3, 2}, 2: {3, 2}} {
+		all, err := h.List(t.Context(), me, home.Query{Limit: limit})
+		ok(t, err)
+		var got []byte
+		for _, m := range all {
+			got = append(got, m.Ref.MID[15])
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("limit %d: %v, not %v", limit, got, want)
+		}
+	}
+}
+
 func TestFindByPrefix(t *testing.T) {
 	h := openHome(t)
 	me := addressOf(1)

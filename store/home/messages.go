@@ -169,7 +169,9 @@ type Query struct {
 	Limit int
 }
 
-// List is messages, oldest first, without those that the owner deleted.
+// List is messages, oldest first, without those that the owner deleted. What
+// was received stands where it arrived, by the own server's clock; what never
+// came to a mailbox, by its author's.
 func (h *Home) List(ctx context.Context, owner message.Address, q Query) ([]Message, error) {
 	where := []string{"owner = ?", "hidden = 0"}
 	args := []any{key(owner)}
@@ -207,7 +209,7 @@ func (h *Home) List(ctx context.Context, owner message.Address, q Query) ([]Mess
 	if err := h.count(ctx, "message"); err != nil {
 		return nil, fault("list", err)
 	}
-	all, err := h.messages(ctx, "where "+strings.Join(where, " and ")+" order by time desc, mid desc limit ?", args...)
+	all, err := h.messages(ctx, "where "+strings.Join(where, " and ")+" order by coalesce(nullif(arrived, 0), time) desc, mid desc limit ?", args...)
 	for i, j := 0, len(all)-1; i < j; i, j = i+1, j-1 {
 		all[i], all[j] = all[j], all[i]
 	}
