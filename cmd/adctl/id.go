@@ -95,6 +95,7 @@ func (a *app) showPaper(paper crypto.Secret) error {
 		return err
 	}
 	a.sayf("Your paper key: write these 24 words down. They are shown this once and kept nowhere.")
+	a.sayf("Who has lost them and the key file too has lost the identity: nobody can give it back.")
 	for row := range 4 {
 		var b strings.Builder
 		for n := range 6 {
