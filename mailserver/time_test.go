@@ -128,6 +128,32 @@ func TestEphemeral(t *testing.T) {
 	})
 }
 
+// TestOverIsNotPulled: what is over is refused at once, also in the minute before
+// it is erased.
+func TestOverIsNotPulled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.stop()
+		one, two := w.host("one"), w.host("two")
+		ann, bob := w.person("ann", one), w.person("bob", two)
+		// Between two rounds of the erasing, which come every minute.
+		h := ann.send(ann.draft(message.Draft{Terms: message.Ephemeral, Expires: time.Now().Add(30 * time.Second)}, "for a moment", bob))
+		req := &wirev1.PullRequest{
+			For: bob.address().Bytes(), Items: []*wirev1.FetchItem{{From: h.From.Bytes(), Mid: h.MID.Bytes()}},
+			Identities: []*wirev1.Identity{bob.identity.Wire(), two.identity.Wire()},
+		}
+		if r, err := w.pull(bob.client, one, req); err != nil || bob.open(ann, r) != "for a moment" {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Until(h.Expires))
+		r, err := w.pull(bob.client, one, req)
+		refused(t, err, message.Expired)
+		if len(r.GetPayload()) != 0 {
+			t.Error("the payload came with the refusal")
+		}
+	})
+}
+
 // TestPrefetch: what an accepted sender sent is fetched within the jitter, and
 // then read while the origin is away; a recall erases what nobody has taken.
 func TestPrefetch(t *testing.T) {

@@ -104,6 +104,27 @@ func TestRememberedCallerExpires(t *testing.T) {
 	})
 }
 
+// TestRememberedCallerIsItsWholeHeader: what was said before under a good
+// signature is believed under no other one.
+func TestRememberedCallerIsItsWholeHeader(t *testing.T) {
+	user, server := newKeyring(t, message.RoleUser), newKeyring(t, message.RoleServer)
+	callers := rpc.NewCallers(server.Address(), crypto.Single{})
+	good := signAccess(t, user, server.Address(), time.Now(), time.Minute)
+	if _, err := callers.Caller(t.Context(), good, knows(user)); err != nil {
+		t.Fatal(err)
+	}
+	// The signature stands last: its first and its last whole character.
+	for _, at := range []int{len(good) - 80, len(good) - 2} {
+		letter := "A"
+		if good[at] == 'A' {
+			letter = "B"
+		}
+		if a, err := callers.Caller(t.Context(), good[:at]+letter+good[at+1:], knows(user)); !errors.Is(err, message.BadSignature) {
+			t.Errorf("another signature: %s, %v", a, err)
+		}
+	}
+}
+
 func TestCallerRefuses(t *testing.T) {
 	user, other := newKeyring(t, message.RoleUser), newKeyring(t, message.RoleUser)
 	server, elsewhere := newKeyring(t, message.RoleServer), newKeyring(t, message.RoleServer)

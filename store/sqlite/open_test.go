@@ -43,6 +43,23 @@ func TestDSN(t *testing.T) {
 	}
 }
 
+// TestFileSyncsInFull: with less, acknowledged mail is lost when the power goes.
+func TestFileSyncsInFull(t *testing.T) {
+	db, err := sqlite.File(filepath.Join(t.TempDir(), "mail.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	var mode string
+	var level int
+	if err := db.QueryRow("PRAGMA journal_mode").Scan(&mode); err != nil || mode != "wal" {
+		t.Errorf("journal_mode %s, %v", mode, err)
+	}
+	if err := db.QueryRow("PRAGMA synchronous").Scan(&level); err != nil || level != 2 {
+		t.Errorf("synchronous %d, %v, want 2, which is full", level, err)
+	}
+}
+
 func TestFileIsPrivate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "mail.db")
 	_, _, end := openFile(t, path)

@@ -147,6 +147,10 @@ func testSubmitConflict(t *testing.T, m *store.Mail) {
 	if !proto.Equal(r.Current, two.Head.Signed) {
 		t.Fatal("the head that stands does not come along")
 	}
+	lost := ann.write(t, Draft{To: []*Person{bob}, Prev: other.Head, Body: "three, after what was not taken"})
+	refused(t, "version 3 of another history", m.Outgoing.Submit(ctx, []store.Submission{lost})[0].Err, message.Conflict)
+	ahead := ann.write(t, Draft{To: []*Person{bob}, Prev: lost.Head, Body: "four"})
+	refused(t, "version 4 after version 2", m.Outgoing.Submit(ctx, []store.Submission{ahead})[0].Err, message.Conflict)
 	twin := one
 	head := *other.Head
 	head.Version, head.Prev = 1, message.ID{}
