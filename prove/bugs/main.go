@@ -51,10 +51,15 @@ func run(ctx context.Context, o proof.Options) (proof.Figure, error) {
 		places <- struct{}{}
 		group.Go(func() {
 			defer func() { <-places }()
-			if ctx.Err() == nil {
-				verdicts[n], errs[n] = b.try(ctx, f)
-				fmt.Fprintf(o.Said, "bugs: %s: %s by %s in %s\n", f.tag, verdicts[n], f.test, f.room)
+			if ctx.Err() != nil {
+				return
 			}
+			if verdicts[n], errs[n] = b.try(ctx, f); errs[n] != nil {
+				errs[n] = fmt.Errorf("%s: %w", f.tag, errs[n])
+				fmt.Fprintf(o.Said, "bugs: %v\n", errs[n])
+				return
+			}
+			fmt.Fprintf(o.Said, "bugs: %s: %s by %s in %s\n", f.tag, verdicts[n], f.test, f.room)
 		})
 	}
 	group.Wait()

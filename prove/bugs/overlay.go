@@ -156,7 +156,7 @@ func (b *bench) soundTests(ctx context.Context, room string) (string, error) {
 // compile makes the test binary of a room under a tag.
 func (b *bench) compile(ctx context.Context, room, tag string) (string, error) {
 	binary := filepath.Join(b.dir, strings.ReplaceAll(room, "/", "-")+"-"+tag+".test")
-	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-p", "1", "-vet=off", "-overlay", b.overlay, "-tags", tag, "-o", binary, ".")
+	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-p", "1", "-vet=off", "-ldflags=-s -w", "-overlay", b.overlay, "-tags", tag, "-o", binary, ".")
 	cmd.Dir = b.place(room)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("compile the tests of %s with %s: %w\n%s", room, tag, err, out)
