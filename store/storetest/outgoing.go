@@ -252,6 +252,9 @@ func testServe(t *testing.T, m *store.Mail) {
 		if want == 0 {
 			continue
 		}
+		if d := deliveries(t, m, one.Head.Ref())[0]; d.State != store.Served || d.Version != 2 {
+			t.Fatalf("after %d: the delivery of what was handed out is %+v", after, d)
+		}
 		if last := v[want-1]; !bytes.Equal(last.Payload, two.Payload) || last.Number != 2 {
 			t.Fatalf("after %d: the newest is %+v", after, last)
 		}
