@@ -6,6 +6,7 @@ replace airdispatch => ../
 
 require (
 	airdispatch v0.0.0
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/mattn/go-sqlite3 v1.14.52
 	github.com/ncruces/go-sqlite3 v0.35.3
 )
