@@ -61,6 +61,9 @@ func rows() (all []row) {
 	return all
 }
 
+// late are rows that are judged by what is left when all others are over.
+func late(r row) bool { return r.id == "P1" || r.id == "P2" }
+
 // workers is how many rows are played at once: most of them wait.
 const workers = 4
 
@@ -79,15 +82,29 @@ func run(ctx context.Context, o proof.Options) (proof.Figure, error) {
 	if only := os.Getenv("ROWS"); only != "" {
 		all = slices.DeleteFunc(all, func(r row) bool { return !slices.Contains(strings.Split(only, ","), r.id) })
 	}
-	held, err := t.play(ctx, all, &f)
+	early := slices.DeleteFunc(slices.Clone(all), late)
+	told := make(chan error, 1)
+	go func() { told <- t.tell(ctx) }()
+	held, err := t.play(ctx, early, &f)
+	for what, err := range map[string]error{"the story": <-told, "the rows": err, "the search": t.sift(ctx)} {
+		if err != nil {
+			f.Violations = append(f.Violations, what+": "+strings.ReplaceAll(err.Error(), "\n", "; "))
+		}
+	}
+	more, err := t.play(ctx, slices.DeleteFunc(all, func(r row) bool { return !late(r) }), &f)
 	if err != nil {
 		return f, err
+	}
+	held += more
+	for _, h := range t.collector.hits {
+		f.Violations = append(f.Violations, fmt.Sprintf("the canary %q stands, as %s, in %s", h.canary, h.form, h.place))
 	}
 	waiting := due()
 	for _, id := range slices.Sorted(maps.Keys(waiting)) {
 		fmt.Fprintf(o.Said, "due: %s with %s\n", id, waiting[id])
 	}
-	f.Words = fmt.Sprintf("%d rows, %d held (%d due with doors not built)", len(all), held, len(waiting))
+	c := &t.collector
+	f.Words = fmt.Sprintf("%d rows, %d held, %d canary hits in %d places, %d MB of them, traffic included (%d due with doors not built)", len(all), held, len(c.hits), c.files, c.bytes/1_000_000, len(waiting))
 	return f, ctx.Err()
 }
 

@@ -157,15 +157,20 @@ func (e *exitError) Error() string { return fmt.Sprintf("exit %d: %s", e.code, e
 
 // run runs one of the programs to its end and returns its stdout.
 func (t *town) run(ctx context.Context, name, program string, args ...string) (string, error) {
+	return t.runIn(ctx, nil, name, program, args...)
+}
+
+// runIn is run with more in the environment.
+func (t *town) runIn(ctx context.Context, env []string, name, program string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(t.bin, program), args...)
-	cmd.Env = append(os.Environ(), "TMPDIR="+t.temporary(filepath.Base(name)))
+	cmd.Env = append(append(os.Environ(), "TMPDIR="+t.temporary(filepath.Base(name))), env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var out, said strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &said
 	err := cmd.Run()
-	t.keep(name, program, args, said.String())
+	t.keep(args, said.String())
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		return out.String(), &exitError{exit.ExitCode(), said.String()}
@@ -173,14 +178,15 @@ func (t *town) run(ctx context.Context, name, program string, args ...string) (s
 	return out.String(), err
 }
 
-// keep notes what a program that ran to its end has said on stderr.
-func (t *town) keep(name, program string, args []string, said string) {
-	if len(args) > 2 && args[0] == "id" || args[0] == "init" {
+// keep notes what a program that ran to its end has said on stderr. What it was
+// told is on the command line of who told it, and no business of this.
+func (t *town) keep(args []string, said string) {
+	if args[0] == "id" || args[0] == "init" {
 		return // a paper key is shown once, to its owner
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	fmt.Fprintf(&t.spoken, "%s %s %s\n%s\n", name, program, strings.Join(args, " "), said)
+	t.spoken.WriteString(said)
 }
 
 // exits is the code that a program ended with.

@@ -1,7 +1,3 @@
 package main
 
-type collector struct{}
-
-func theftRows() []row { return nil }
-func reachRows() []row { return nil }
-func hostRows() []row  { return nil }
+func hostRows() []row { return nil }

@@ -51,6 +51,11 @@ type town struct {
 	servers []*server
 	homes   int
 	spoken  strings.Builder
+	told    *story
+	// invitation is a word that is given on a command line.
+	invitation string
+	// shown is what the machine showed of programs while the story was told.
+	shown   recording
 	closers []func()
 }
 
@@ -225,7 +230,7 @@ func (h *home) keyPath() (string, error) {
 
 // adctl runs the client at home.
 func (h *home) adctl(ctx context.Context, args ...string) (string, error) {
-	return h.t.run(ctx, h.dir, "adctl", append(args, "--home", h.dir)...)
+	return h.t.runIn(ctx, h.env, h.dir, "adctl", append(args, "--home", h.dir)...)
 }
 
 // list runs a command of the client that prints JSON.
