@@ -27,39 +27,60 @@ type hub struct {
 // were woken for, so that a thousand of them need not ask the store whether there
 // is something new.
 type room struct {
-	doors  map[chan struct{}]struct{}
+	doors  map[*door]struct{}
 	newest uint64
+}
+
+// door is where one watcher is woken.
+type door struct {
+	hub   *hub
+	topic topic
+	// knock is called with the hub held, must not wait, and may be called once more
+	// than is needed.
+	knock func()
 }
 
 func newHub(perTopic, total int) *hub {
 	return &hub{perTopic: perTopic, total: total, watchers: make(map[topic]*room)}
 }
 
-// watch registers a watcher; its channel holds one signal. Errors:
+// watch registers a watcher; knock is how it is woken. Errors:
 // message.RateLimited where there are too many.
-func (h *hub) watch(t topic) (wake <-chan struct{}, leave func(), err error) {
+func (h *hub) watch(t topic, knock func()) (*door, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r := h.watchers[t]
 	if r == nil {
-		r = &room{doors: make(map[chan struct{}]struct{})}
+		r = &room{doors: make(map[*door]struct{})}
 	}
 	// Posts have any number of followers; an inbox has its owner's devices.
 	if (h.total >= 0 && h.count >= h.total) || (!t.posts && h.perTopic >= 0 && len(r.doors) >= h.perTopic) {
-		return nil, nil, fmt.Errorf("mailserver: watch %s: %w", t.address.Short(), message.RateLimited)
+		return nil, fmt.Errorf("mailserver: watch %s: %w", t.address.Short(), message.RateLimited)
 	}
-	c := make(chan struct{}, 1)
-	h.watchers[t], r.doors[c] = r, struct{}{}
+	d := &door{hub: h, topic: t, knock: knock}
+	h.watchers[t], r.doors[d] = r, struct{}{}
 	h.count++
-	return c, func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		delete(r.doors, c)
-		h.count--
-		if len(r.doors) == 0 {
-			delete(h.watchers, t)
-		}
-	}, nil
+	return d, nil
+}
+
+// move has the watcher be woken in another way from now on.
+func (d *door) move(knock func()) {
+	d.hub.mu.Lock()
+	defer d.hub.mu.Unlock()
+	d.knock = knock
+}
+
+// leave ends the watching.
+func (d *door) leave() {
+	h := d.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r := h.watchers[d.topic]
+	delete(r.doors, d)
+	h.count--
+	if len(r.doors) == 0 {
+		delete(h.watchers, d.topic)
+	}
 }
 
 // wake signals everybody who watches t.
@@ -74,8 +95,8 @@ func (h *hub) wakeFor(t topic, seq uint64) {
 		return
 	}
 	r.newest = max(r.newest, seq)
-	for c := range r.doors {
-		nudge(c)
+	for d := range r.doors {
+		d.knock()
 	}
 }
 

@@ -116,8 +116,12 @@ func (a *asker) once(ctx context.Context, req connect.AnyRequest, next connect.U
 func (a *asker) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
 	return func(ctx context.Context, spec connect.Spec) connect.StreamingClientConn {
 		watched, cancel := context.WithCancelCause(ctx)
+		carried := context.Context(watched)
+		if spec.StreamType == connect.StreamTypeServer {
+			carried = context.WithValue(watched, receivingKey{}, true)
+		}
 		s := &askedStream{
-			StreamingClientConn: next(watched, spec), peer: a.peer, ctx: ctx, watched: watched, cancel: cancel,
+			StreamingClientConn: next(carried, spec), peer: a.peer, ctx: ctx, watched: watched, cancel: cancel,
 			what: spec.Procedure + " at " + a.peer.Address().Short(),
 		}
 		var header string
@@ -133,6 +137,9 @@ func (a *asker) WrapStreamingClient(next connect.StreamingClientFunc) connect.St
 func (a *asker) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
 	return next
 }
+
+// receivingKey marks the context of a stream that only receives.
+type receivingKey struct{}
 
 // errSilent is the cause with which patience ends a stream.
 var errSilent = errors.New("nothing heard for " + HeartbeatPatience.String())

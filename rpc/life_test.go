@@ -64,7 +64,7 @@ func TestConnectionThatDiedUnnoticed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemory()
 		p := newParty(t, "https://memory.test")
-		left := make(chan time.Time, 1)
+		left := make(chan time.Time, 2)
 		serve(t, p, m.listen("memory.test:443"), nil, mountExchange(&exchange{
 			posts: func(context.Context) (*wirev1.PostsResponse, error) { return &wirev1.PostsResponse{}, nil },
 			follow: func(ctx context.Context, s *connect.ServerStream[wirev1.FollowResponse]) error {
@@ -93,6 +93,11 @@ func TestConnectionThatDiedUnnoticed(t *testing.T) {
 		if _, err := peer.Exchange().Posts(t.Context(), &wirev1.PostsRequest{}); err != nil {
 			t.Fatal(err)
 		}
+		// The first stream has a connection of its own, without probes.
+		alone, err := peer.Exchange().Follow(t.Context(), &wirev1.FollowRequest{})
+		if err != nil || !alone.Receive() {
+			t.Fatal(err)
+		}
 		s, err := peer.Exchange().Follow(t.Context(), &wirev1.FollowRequest{})
 		if err != nil || !s.Receive() {
 			t.Fatal(err)
@@ -118,7 +123,7 @@ func TestConnectionThatDiedUnnoticed(t *testing.T) {
 		if took := (<-left).Sub(began); took > 50*time.Second {
 			t.Errorf("its handler went on for %s", took)
 		}
-		_ = s.Close()
+		_, _ = s.Close(), alone.Close()
 	})
 }
 

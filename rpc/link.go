@@ -65,6 +65,10 @@ type link struct {
 	// of the work. What comes meanwhile goes to calls.
 	lane    carrier
 	engaged atomic.Bool // somebody is on the lane
+	// post carries a stream that only receives and is alone, on one HTTP/1.1
+	// connection: a server can park it, for a third of the memory.
+	post   carrier
+	posted atomic.Bool // somebody is on it
 	// streams are open on calls, or were until streamed (unix nanoseconds): where
 	// a connection is up anyway, no second one is made.
 	streams  atomic.Int32
@@ -84,12 +88,14 @@ type carrier interface {
 func (c *Client) newLink(origin string, proof *tls.Config) *link {
 	if c.config.Carrier != nil {
 		by := resting{c.config.Carrier(proof)}
-		return &link{origin: origin, calls: by, bodies: by, lane: by}
+		return &link{origin: origin, calls: by, bodies: by, lane: by, post: by}
 	}
 	bodies, lane := c.plain(proof.Clone()), c.plain(proof.Clone())
 	bodies.MaxConnsPerHost, lane.MaxConnsPerHost = maxBodies, 1
 	lane.ResponseHeaderTimeout = 0 // every call has a deadline
-	return &link{origin: origin, calls: c.transport(proof), bodies: bodies, lane: lane}
+	post := c.plain(proof.Clone())
+	post.DisableKeepAlives = true // it is for one stream
+	return &link{origin: origin, calls: c.transport(proof), bodies: bodies, lane: lane, post: post}
 }
 
 // resting is a carrier without connections that could lie idle.
@@ -202,6 +208,8 @@ func (l *link) send(by carrier, req *http.Request) (*http.Response, error) {
 // call makes the exchange of a call: on the lane, or with others on calls.
 func (l *link) call(req *http.Request) (*http.Response, error) {
 	switch {
+	case isStream(req) && l.streams.Load() == 0 && req.Context().Value(receivingKey{}) != nil && l.posted.CompareAndSwap(false, true):
+		return held(func() { l.posted.Store(false) })(l.send(l.post, req))
 	case isStream(req):
 		l.streams.Add(1)
 		return held(func() {

@@ -15,8 +15,9 @@ import (
 	"airdispatch/wire/airdispatch/v1/wirev1connect"
 )
 
-// TestLane: calls one after the other go by HTTP/1.1, what comes while one is
-// under way goes by HTTP/2, and so does everything once a stream was opened.
+// TestLane: calls one after the other go by HTTP/1.1, and so does a stream that
+// only receives; what comes while one is under way goes by HTTP/2, and so does
+// everything once a stream was opened there.
 func TestLane(t *testing.T) {
 	var mu sync.Mutex
 	var protos []string
@@ -90,13 +91,23 @@ func TestLane(t *testing.T) {
 	}
 	seen(t, "HTTP/1.1")
 
-	stream, err := peer.Exchange().Follow(t.Context(), &wirev1.FollowRequest{})
-	if err != nil {
+	follow := func() *connect.ServerStreamForClient[wirev1.FollowResponse] {
+		stream, err := peer.Exchange().Follow(t.Context(), &wirev1.FollowRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !stream.Receive() {
+			t.Fatal(stream.Err())
+		}
+		return stream
+	}
+	alone := follow()
+	defer func() { _ = alone.Close() }()
+	if err := post(); err != nil {
 		t.Fatal(err)
 	}
-	if !stream.Receive() {
-		t.Fatal(stream.Err())
-	}
+	seen(t, "HTTP/1.1", "HTTP/1.1")
+	stream := follow()
 	if err := post(); err != nil {
 		t.Fatal(err)
 	}

@@ -80,6 +80,7 @@ type Server struct {
 	stop   context.CancelFunc // ends vitals.draining
 	calls  calls
 	plain  *connect.ErrorWriter
+	lot    *lot
 }
 
 // NewServer returns a server that answers nothing yet.
@@ -89,10 +90,12 @@ func NewServer(c ServerConfig) *Server {
 	}
 	c.Limits = c.Limits.filled()
 	draining, stop := context.WithCancel(context.Background())
-	return &Server{
+	s := &Server{
 		config: c, mux: http.NewServeMux(), vitals: &vitals{draining: draining}, stop: stop,
 		plain: connect.NewErrorWriter(),
 	}
+	s.lot = newLot(c.Log, s.vitals, s.plain)
+	return s
 }
 
 // ServerTLS is the configuration for one certificate: TLS 1.3 only, HTTP/2 and
@@ -119,7 +122,10 @@ func (s *Server) Panics() uint64 { return s.vitals.panics.Load() }
 // gives calls Limits.Drain to finish, and returns nil when the last handler has
 // returned. It can be called once.
 func (s *Server) Serve(ctx context.Context) error {
+	var parked sync.WaitGroup
+	defer parked.Wait()
 	defer s.stop()
+	parked.Go(func() { s.lot.run(s.vitals.draining) })
 	limits := s.config.Limits
 	server := &http.Server{
 		Handler:           s,
@@ -178,6 +184,18 @@ func (s *Server) drain(server *http.Server, served <-chan error) error {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.calls.begin()
 	defer s.calls.end()
+	p, r := s.lot.offer(w, r)
+	if p != nil {
+		w = p
+	}
+	s.answer(w, r)
+	if p != nil && p.stay != nil {
+		s.lot.moor(p)
+	}
+}
+
+// answer lets whatever is mounted answer a request.
+func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	defer s.recovered(w, r)
 	defer pace(w, r, s.vitals.draining)()
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {

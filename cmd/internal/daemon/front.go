@@ -69,7 +69,7 @@ func (s *Site) Front(ctx context.Context) (*Front, error) {
 
 // listen opens a listener, and says what to do where it cannot.
 func listen(ctx context.Context, address string) (net.Listener, error) {
-	var c net.ListenConfig
+	c := net.ListenConfig{Control: givingUp}
 	l, err := c.Listen(ctx, "tcp", address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
