@@ -66,14 +66,7 @@ type Synced struct {
 // is read from its beginning; what is kept here stays.
 func (c *Client) Sync(ctx context.Context) (*Synced, error) {
 	out := &Synced{}
-	err := c.ask(ctx, func(p *rpc.Peer) error {
-		for {
-			more, err := c.syncPage(ctx, p, out)
-			if err != nil || !more {
-				return err
-			}
-		}
-	})
+	err := c.ask(ctx, func(p *rpc.Peer) error { return c.syncPages(ctx, p, out) })
 	if err != nil {
 		return out, fmt.Errorf("client: inbox: %w", err)
 	}
@@ -81,6 +74,16 @@ func (c *Client) Sync(ctx context.Context) (*Synced, error) {
 		c.log.WarnContext(ctx, "the account could not be renewed", "error", err)
 	}
 	return out, nil
+}
+
+// syncPages takes all that is new in the server's log.
+func (c *Client) syncPages(ctx context.Context, p *rpc.Peer, out *Synced) error {
+	for {
+		more, err := c.syncPage(ctx, p, out)
+		if err != nil || !more {
+			return err
+		}
+	}
 }
 
 // syncPage takes one page of the server's log.

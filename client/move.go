@@ -42,12 +42,16 @@ func (c *Client) moving(ctx context.Context, to message.Address) (move, error) {
 	if err != nil {
 		return m, err
 	}
+	short, cancel := context.WithTimeout(ctx, goodbye)
+	defer cancel()
+	// Whose letters one has not heard of, the new server would not ask about.
+	if err := c.ask(short, func(p *rpc.Peer) error { return c.syncPages(short, p, &Synced{}) }); err != nil {
+		c.log.WarnContext(ctx, "the old server does not tell what came", "error", err)
+	}
 	met, err := c.correspondents(ctx)
 	if err != nil {
 		return m, err
 	}
-	short, cancel := context.WithTimeout(ctx, goodbye)
-	defer cancel()
 	verdicts, err := c.Policies(short)
 	if err != nil {
 		c.log.WarnContext(ctx, "the old server does not tell its verdicts", "error", err)
@@ -138,6 +142,19 @@ func (m *move) leave(ctx context.Context, c *Client, route *message.Route) {
 	defer cancel()
 	if err := c.announce(ctx, m.old, route, nil, nil); err != nil {
 		c.log.WarnContext(ctx, "the old server was not told of the move", "error", err)
+	}
+}
+
+// hear takes what the old server took in until it was told of the move: it will
+// tell nobody else. The cursor is still that of its log.
+func (m *move) hear(ctx context.Context, c *Client) {
+	if m.old == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, goodbye)
+	defer cancel()
+	if err := c.syncPages(ctx, m.old, &Synced{}); err != nil {
+		c.log.WarnContext(ctx, "the old server does not tell what came last", "error", err)
 	}
 }
 

@@ -52,7 +52,8 @@ type Registered struct {
 // publishes that to the trackers, whose receipts are verified. Registering
 // again renews; at another server it names that one instead, takes the verdicts
 // about senders along, and has that server ask theirs what they hold for the
-// owner. What one has sent stays at the old one. Errors:
+// owner. What one has sent stays at the old one, which goes on handing it out: the
+// route names it as an outbox. Errors:
 // ErrNoIdentity, message.Denied (no invitation, not on the list),
 // message.Unavailable, message.BadSignature (the server or tracker is not who
 // the reference says).
@@ -92,8 +93,12 @@ func (c *Client) Register(ctx context.Context, r Registration) (*Registered, err
 	if err := taken.bring(ctx, peer); err != nil {
 		return nil, fmt.Errorf("client: register: %w", err)
 	}
-	service := message.Service{Purpose: message.PurposeAny, Server: answer.Tracker, Ticket: ticket}
-	route, published, err := c.publish(ctx, resolver, answer.Subject, service)
+	seats := c.seats(ctx, message.Service{Purpose: message.PurposeAny, Server: answer.Tracker, Ticket: ticket}, answer.Subject)
+	route, published, err := c.publish(ctx, resolver, seats)
+	if _, said := errors.AsType[*message.Refused](err); said && len(seats) > 1 {
+		// Perhaps because of a server that is left; where one is now matters more.
+		route, published, err = c.publish(ctx, resolver, seats[:1])
+	}
 	out.Published = published
 	if err != nil {
 		return out, fmt.Errorf("client: register: %w", err)
@@ -102,6 +107,7 @@ func (c *Client) Register(ctx context.Context, r Registration) (*Registered, err
 		return out, fmt.Errorf("client: register: %w", err)
 	}
 	taken.leave(ctx, c, route)
+	taken.hear(ctx, c)
 	if out.Account, err = c.keepAccount(ctx, r, ticket); err != nil {
 		return out, err
 	}
@@ -150,8 +156,40 @@ func (c *Client) join(ctx context.Context, p *rpc.Peer, server *message.Identity
 // published meanwhile.
 const publishTries = 3
 
+// seat is a service that a route is to name, and whose it is.
+type seat struct {
+	service message.Service
+	server  *message.Identity
+}
+
+// seats are the own server, and those that one has left and that still keep what
+// was sent from there: without them in the route nobody takes their alerts, or
+// pulls from them, any more. The latest come first, and the oldest fall out.
+func (c *Client) seats(ctx context.Context, own message.Service, server *message.Identity) []seat {
+	out := []seat{{own, server}}
+	was, err := c.known.Identity(ctx, c.me)
+	if err != nil || was.Route == nil {
+		return out
+	}
+	for _, s := range was.Route.Services {
+		sends := s.Purpose == message.PurposeAny || s.Purpose == message.PurposeOutbox
+		if s.Server == own.Server || !sends || !time.Now().Before(s.Ticket.Expires) || len(out) == message.MaxServices {
+			continue
+		}
+		if i, err := c.known.Identity(ctx, s.Server); err == nil && i.Route != nil {
+			s.Purpose = message.PurposeOutbox
+			out = append(out, seat{s, i})
+		}
+	}
+	return out
+}
+
 // publish signs a route with the next number and brings it to the trackers.
-func (c *Client) publish(ctx context.Context, r *tracker.Resolver, server *message.Identity, services ...message.Service) (*message.Route, []tracker.Published, error) {
+func (c *Client) publish(ctx context.Context, r *tracker.Resolver, seats []seat) (*message.Route, []tracker.Published, error) {
+	services := make([]message.Service, 0, len(seats))
+	for _, p := range seats {
+		services = append(services, p.service)
+	}
 	var published []tracker.Published
 	var err error
 	for range publishTries {
@@ -161,8 +199,8 @@ func (c *Client) publish(ctx context.Context, r *tracker.Resolver, server *messa
 		}
 		own := &message.Identity{Chain: c.c.Keyring.Chain, Route: route}
 		p := &wirev1.Publication{Subject: own.Wire()}
-		if server != nil && len(services) != 0 {
-			w := server.Wire()
+		for _, at := range seats {
+			w := at.server.Wire()
 			w.FirstSeen = nil
 			p.Servers = append(p.Servers, w)
 		}
