@@ -9,10 +9,11 @@
 // Peer makes calls that come one after the other on one HTTP/1.1 connection; calls
 // that come at once, and all of somebody who has a stream there, share one of HTTP/2;
 // a first stream that only receives has an HTTP/1.1 connection of its own, because a
-// server can Park that for a third of the memory. A call is at most message.MaxCall bytes in either direction. Nothing is compressed: signed
-// and sealed bytes do not shrink, and a small compressed body that opens to a
-// large one is an attack; a request with a content coding is refused. There are
-// no redirects, no cookies and no proxy from the environment.
+// server can Park that for a third of the memory. A call is at most message.MaxCall
+// bytes in either direction. Nothing is compressed: signed and sealed bytes do not
+// shrink, and a small compressed body that opens to a large one is an attack; a
+// request with a content coding is refused. There are no redirects, no cookies and
+// no proxy from the environment.
 //
 // # Whom one talks to
 //
