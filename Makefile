@@ -7,13 +7,35 @@ FUZZTIME ?= 5s
 BENCH    ?= .
 PROOFS   = $(patsubst prove/%/main.go,%,$(wildcard prove/*/main.go))
 
-.PHONY: help build test race cover lint fmt vuln gen gen-check breaking fuzz bench prove clean
+SBOM     = $(GO) tool -modfile=tools/sbom/go.mod cyclonedx-gomod
+DOORS    = adctl admaild adtrackd
+# With these the same revision and the same toolchain make the same bytes, wherever and whenever they are built.
+RELEASE  = -trimpath -buildvcs=false -ldflags=-buildid=
+
+.PHONY: help build release repro sbom test race cover lint fmt vuln gen gen-check breaking fuzz bench prove clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build the three doors into bin/
 	$(GO) build -o bin/ ./cmd/...
+
+release: sbom ## build the doors reproducibly into bin/, with sums and bills of material
+	$(GO) build $(RELEASE) -o bin/ ./cmd/...
+	cd bin && sha256sum $(DOORS) $(DOORS:=.cdx.json) >SHA256SUMS && cat SHA256SUMS
+
+repro: ## fail when a build in another place, with nothing cached, is not the same bytes
+	@set -e; there=$$(mktemp -d); trap 'rm -rf "$$there"' EXIT; \
+	mkdir -p "$$there/elsewhere/deep"; git archive HEAD | tar x -C "$$there/elsewhere/deep"; \
+	git archive HEAD | tar x -C "$$there"; \
+	(cd "$$there" && $(GO) build $(RELEASE) -o "$$there/one/" ./cmd/...); \
+	(cd "$$there/elsewhere/deep" && GOCACHE="$$there/cache" $(GO) build $(RELEASE) -o "$$there/two/" ./cmd/...); \
+	for door in $(DOORS); do cmp "$$there/one/$$door" "$$there/two/$$door"; done; \
+	cd "$$there/one" && sha256sum $(DOORS)
+
+sbom: ## write a CycloneDX bill of materials of each door into bin/
+	@mkdir -p bin
+	@set -e; for door in $(DOORS); do $(SBOM) app -json -licenses -std -noserial -main cmd/$$door -output bin/$$door.cdx.json . 2>/dev/null; echo "bin/$$door.cdx.json"; done
 
 test: ## run every test
 	$(GO) test ./...
