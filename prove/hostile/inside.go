@@ -16,43 +16,10 @@ import (
 
 	"airdispatch/message"
 	"airdispatch/prove/proof"
+	"airdispatch/prove/tricks"
 	"airdispatch/rpc"
 	wirev1 "airdispatch/wire/airdispatch/v1"
 )
-
-// insiders are addresses that no stranger's host may lead to.
-func insiders() []string {
-	return []string{"127.0.0.1", "127.8.9.1", "10.0.0.1", "172.16.0.1", "192.168.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255"}
-}
-
-// spellings are ways to write an IPv4 address that some program understands.
-func spellings(v4 string) []string {
-	b := netip.MustParseAddr(v4).As4()
-	n := binary.BigEndian.Uint32(b[:])
-	high, low := n>>16, n&0xffff
-	f := fmt.Sprintf
-	wide := strings.Map(func(r rune) rune {
-		if r >= '0' && r <= '9' {
-			return r - '0' + '０'
-		}
-		return '。'
-	}, v4)
-	return []string{
-		v4, v4 + ".", f("%d", n), f("0%o", n), f("0x%x", n), f("0X%X", n), f("0%o.0%o.0%o.0%o", b[0], b[1], b[2], b[3]), f("0x%x.0x%x.0x%x.0x%x", b[0], b[1], b[2], b[3]),
-		f("00%o.%d.%d.%d", b[0], b[1], b[2], b[3]), f("%d.%d", b[0], n&0xffffff), f("%d.%d.%d", b[0], b[1], low), f("0x%x.%d", b[0], n&0xffffff), f("%03d.%03d.%03d.%03d", b[0], b[1], b[2], b[3]),
-		f("[::ffff:%s]", v4), f("[::ffff:%x:%x]", high, low), f("[0:0:0:0:0:ffff:%s]", v4), f("[::%s]", v4), f("[::ffff:0:%s]", v4), f("[64:ff9b::%s]", v4), f("[64:ff9b::%x:%x]", high, low),
-		f("[64:ff9b:1::%s]", v4), f("[2002:%x:%x::1]", high, low), f("[2001:0:808:808:0:0:%x:%x]", high^0xffff, low^0xffff), f("[2001:0:%x:%x::1]", high, low), f("[2606:4700::5efe:%s]", v4), f("[2606:4700::200:5efe:%s]", v4),
-		f("[::ffff:%s%%25lo]", v4), wide, f("x@%s", v4), f("public.example@%s", v4), f("%s#public.example", v4), f("%s?public.example", v4), f("%s\\@public.example", v4), f("public.example:x@%s", v4), f("%s%%00.public.example", v4), f(" %s", v4), f("%s\t", v4),
-	}
-}
-
-// names are texts that resolve, here, to the inside.
-func names() []string {
-	return []string{
-		"localhost", "LOCALHOST", "localhost.", "a.localhost", "localhost.localdomain", "ip6-localhost", "inside.example", "127.0.0.1.nip.example", "metadata.internal", "xn--lcalhost-e1a", "ⓛocalhost", "loc\u200balhost", "127。0。0。1", "[::1]", "[::]", "[0:0:0:0:0:0:0:1]", "[::1%25lo]", "[fe80::1]", "[fe80::1%25eth0]", "[fec0::1]", "[fd00:ec2::254]",
-		"[ff02::1]", "[2001:db8::1]", "[3fff::1]", "[5f00::1]", "[100::1]", "[::2]", "[v1.x]", "[", "]", "[]", "[127.0.0.1]", "::1", "0", "",
-	}
-}
 
 // canary is a listener on the inside that counts who comes.
 type canary struct {
@@ -142,20 +109,20 @@ func (r *resolver) addresses(name string) []string {
 	defer r.mu.Unlock()
 	var number int
 	if _, err := fmt.Sscanf(name, "flip%d.", &number); err != nil {
-		return insiders()
+		return tricks.Insiders()
 	}
 	if !r.asked[name] {
 		r.asked[name] = true
 		return []string{public}
 	}
-	return []string{insiders()[number%len(insiders())], "127.0.0.1"}
+	return []string{tricks.Insiders()[number%len(tricks.Insiders())], "127.0.0.1"}
 }
 
 // inside are hosts that aim our dialer at this machine and its neighbours.
 func (a *arena) inside() (all []attack) {
-	hosts := names()
-	for _, v4 := range insiders() {
-		hosts = append(hosts, spellings(v4)...)
+	hosts := tricks.Names()
+	for _, v4 := range tricks.Insiders() {
+		hosts = append(hosts, tricks.Spellings(v4)...)
 	}
 	for _, host := range hosts {
 		all = append(all, attack{fmt.Sprintf("dialer: %q", host), func(ctx context.Context) error { return a.led(ctx, host) }})
@@ -250,7 +217,7 @@ func announce(ctx context.Context, p *proof.Person, trackers []string) error {
 // opened to, in every spelling that it takes.
 func (a *arena) announced(ctx context.Context) error {
 	before, taken := a.canary.came.Load(), 0
-	for _, host := range append(spellings("127.0.0.1"), names()...) {
+	for _, host := range append(tricks.Spellings("127.0.0.1"), tricks.Names()...) {
 		err := announce(ctx, a.blind, []string{"https://" + host + ":" + a.canary.port})
 		switch {
 		case err == nil:

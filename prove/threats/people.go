@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -281,3 +282,11 @@ func head(b *wirev1.Binding, payload, commit []byte, key crypto.SigningKey) *wir
 
 // trimmed is what a program printed, without the end of the line.
 func trimmed(s string) string { return strings.TrimSpace(s) }
+
+// tlsWith is TLS with a certificate.
+func tlsWith(c tls.Certificate) *tls.Config {
+	return &tls.Config{Certificates: []tls.Certificate{c}, MinVersion: tls.VersionTLS13}
+}
+
+// listen listens.
+func listen(at string) (net.Listener, error) { return net.Listen("tcp", at) }

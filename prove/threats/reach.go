@@ -449,7 +449,9 @@ func fanOut(ctx context.Context, t *town) error {
 		f.must(len(m.String()) < 200, "a follower is sent more than a number: %d characters", len(m.String()))
 	}
 	f.must(woken, "a follower was not told: %v", stream.Err())
-	res, err := p.Exchange().Posts(ctx, &wirev1.PostsRequest{Address: ann.Address().Bytes(), Limit: 1_000_000})
+	_, err = p.Exchange().Posts(ctx, &wirev1.PostsRequest{Address: ann.Address().Bytes(), Limit: 1_000_000})
+	f.must(err != nil, "a page of a million was given")
+	res, err := p.Exchange().Posts(ctx, &wirev1.PostsRequest{Address: ann.Address().Bytes(), Limit: 100})
 	f.must(err == nil && len(res.GetPosts()) > 0 && len(res.GetPosts()) <= 100 && res.GetMore(), "a page has %d posts, %v", len(res.GetPosts()), err)
 	return f.all()
 }

@@ -124,7 +124,11 @@ func (s *story) secretly(ctx context.Context, name string) (*home, error) {
 // private is a new text that two homes may have.
 func (s *story) private(what string) string {
 	text := unique(what)
-	s.t.collector.add(what, []byte(text), within(s.ada.dir, s.ben.dir, filepath.Join(s.t.dir, "files", "story")))
+	may := within(s.ada.dir, s.ben.dir)
+	s.t.collector.add(what, []byte(text), func(place string) bool {
+		// Some are words of the commands that people type.
+		return may(place) || strings.HasPrefix(place, "command:")
+	})
 	return text
 }
 
@@ -259,6 +263,7 @@ func serverKeys(s *server) (*message.Keyring, error) {
 
 // watch keeps what the machine shows of the programs that come and go.
 func (t *town) watch(ctx context.Context) {
+	seen := map[string]bool{}
 	for pause(ctx, 10*time.Millisecond) == nil {
 		all, err := os.ReadDir("/proc")
 		if err != nil {
@@ -274,7 +279,10 @@ func (t *town) watch(ctx context.Context) {
 				continue
 			}
 			environ, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid)) // it may have ended
-			_, _ = t.shown.Write(append(append(line, '\n'), append(environ, '\n')...))
+			if text := string(line) + "\n" + string(environ) + "\n"; !seen[text] {
+				seen[text] = true
+				_, _ = t.shown.Write([]byte(text))
+			}
 		}
 	}
 }

@@ -81,7 +81,7 @@ func newTap(at, behind string, cert tls.Certificate) (*tap, error) {
 			r.Out.Host = r.In.Host
 			r.SetXForwarded()
 		},
-		Transport: &http.Transport{Protocols: plain, DisableCompression: true}, FlushInterval: -1, ModifyResponse: t.answered,
+		Transport: &http.Transport{Protocols: plain, DisableCompression: true}, FlushInterval: -1, ModifyResponse: t.answered, ErrorLog: quiet(),
 	}
 	t.server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		e := &exchange{path: r.URL.RequestURI(), header: r.Header.Clone()}

@@ -173,7 +173,7 @@ func (t *town) authority() error {
 	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
 		return err
 	}
-	return errors.Join(os.Setenv("SSL_CERT_FILE", path), os.Setenv("SSL_CERT_DIR", filepath.Join(t.dir, "none")))
+	return errors.Join(os.Setenv("SSL_CERT_FILE", path), os.Setenv("SSL_CERT_DIR", filepath.Join(t.dir, "none")), os.Setenv("XDG_DATA_HOME", filepath.Join(t.dir, "none")))
 }
 
 // home is somebody who uses adctl.
