@@ -213,18 +213,28 @@ func (s *Server) fallBack(ctx context.Context, owner message.Address, w *want) {
 	w.err, w.kept = nil, true
 }
 
-// pull asks an origin's servers, the next one where one cannot be reached, and
-// returns what could not be had.
+// pull asks an origin's servers, the next one for what one does not have or where
+// it cannot be reached, and returns what could not be had.
 func (s *Server) pull(ctx context.Context, owner message.Address, o origin, wants []*want) []*want {
+	left := wants
+	var away error
 	for _, server := range o.servers {
-		err := s.pullAll(ctx, owner, o, server, wants)
-		if err == nil {
+		err := s.pullAll(ctx, owner, o, server, left)
+		if err != nil {
+			fail(left, err)
+			if !errors.Is(err, message.Unavailable) {
+				break
+			}
+			away = err
+			continue
+		}
+		if left = absent(left); len(left) == 0 {
 			break
 		}
-		fail(wants, err)
-		if !errors.Is(err, message.Unavailable) {
-			break
-		}
+	}
+	if away != nil {
+		// Perhaps the one that was not reached has it.
+		fail(absent(left), away)
 	}
 	var missing []*want
 	for _, w := range wants {
@@ -236,6 +246,17 @@ func (s *Server) pull(ctx context.Context, owner message.Address, o origin, want
 		}
 	}
 	return missing
+}
+
+// absent are those that a server does not have.
+func absent(wants []*want) []*want {
+	var out []*want
+	for _, w := range wants {
+		if errors.Is(w.err, message.NotFound) {
+			out = append(out, w)
+		}
+	}
+	return out
 }
 
 // pullAll pulls from one server, in as many calls as its answers need. The

@@ -131,3 +131,28 @@ func TestInquiryGoesOn(t *testing.T) {
 		})
 	})
 }
+
+// TestMoveLeavesNothing: what waits at a server when its author leaves is brought
+// from there, and can be pulled, edited elsewhere or not; what the old server took
+// in unheard is heard.
+func TestMoveLeavesNothing(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, w *town.Town) {
+		_, two, ann, bob := pair(w)
+		three := w.Server("three")
+		w.Cut("one", "two")
+		waits := ann.Send("on its way", "bob")
+		ann.Moves(three)
+		w.Mend("one", "two")
+		bob.Awaits(waits, 1)
+		bob.Reads(waits, "on its way")
+
+		unheard := ann.Send("not heard of", "bob")
+		w.Awaits("the alert", func() bool {
+			_, err := two.Mail().Incoming.Entry(t.Context(), bob.Address(), unheard)
+			return err == nil
+		})
+		bob.Moves(three)
+		bob.Reads(unheard, "not heard of")
+	})
+}
