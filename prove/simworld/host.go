@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"time"
@@ -35,7 +36,10 @@ type Host struct {
 	kept    *keep
 	records *store.Tracker
 
-	running sync.WaitGroup
+	// up says that the host runs; running is what runs in its present life.
+	up      bool
+	running *sync.WaitGroup
+	crashes int
 }
 
 // host builds a host and starts it.
@@ -116,6 +120,7 @@ func noDial(context.Context, string, string) (net.Conn, error) {
 func (h *Host) start() error {
 	s := rpc.NewServer(rpc.ServerConfig{Log: h.world.log})
 	life := h.place.Life()
+	h.up, h.running = true, &sync.WaitGroup{}
 	if h.role == message.RoleTracker {
 		tracker.New(tracker.Config{
 			Keyring: h.keyring, Identity: func() *message.Identity { return h.identity }, Store: h.records, Verifier: crypto.NewVerifier(),
@@ -175,6 +180,24 @@ func (h *Host) mailServer(s *rpc.Server) (*mailserver.Server, *courier.Courier, 
 	})
 	m.Mount(s)
 	return m, c, client.Close
+}
+
+// crash takes the power from the host: what its disk had not synced is lost.
+func (h *Host) crash() {
+	w := h.world
+	h.up = false
+	h.place.Crash()
+	if h.kept == nil {
+		return
+	}
+	old, running := h.kept, h.running
+	h.crashes++
+	r := w.dice(fmt.Sprintf("%s loss %d", h.name, h.crashes))
+	h.kept = &keep{shelf: old.shelf, disk: old.disk.Loss(r), blobs: old.blobs}
+	w.ending.Go(func() {
+		running.Wait()
+		_ = old.close() // without power nothing closes in order
+	})
 }
 
 // halt waits for what ran in a life that has ended, and closes what it kept.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"airdispatch/client"
@@ -25,8 +26,15 @@ type Person struct {
 	db      *sql.DB
 	server  *Host
 	acts    int
-	// known says whom the person writes to.
-	circle []*Person
+	// seen is how messages were shown last, asked who waits among the requests.
+	seen  map[message.Ref]shown
+	asked []message.Address
+	// deaf: the person has left a server that could not be asked what had come.
+	deaf bool
+	// unsettled: not all trackers have taken the person's route.
+	unsettled bool
+	// life ends when the person's machine is switched off.
+	life context.Context
 }
 
 // patience is how long a person waits for one act.
@@ -37,6 +45,7 @@ func (w *World) person(name string) error {
 	n := len(w.people)
 	p := &Person{
 		world: w, n: n, name: name, place: w.bus.Place(name, ip(100+n)), rand: &chance{seed: w.Seed, who: name}, server: w.servers[n%len(w.servers)],
+		seen: map[message.Ref]shown{},
 	}
 	w.people = append(w.people, p)
 	var err error
@@ -52,12 +61,16 @@ func (w *World) person(name string) error {
 
 // open opens the person's client on the home that is there.
 func (p *Person) open() (err error) {
+	p.life = p.place.Life()
 	p.client, err = client.Open(p.world.ctx, client.Config{
-		DB: p.db, Keyring: p.keyring, Rand: p.rand, Trackers: p.world.references(), Log: p.world.log.With("client", p.name),
+		DB: p.db, Keyring: p.keyring, Rand: p.rand, Trackers: p.world.references(), Log: slog.New(words{p.world.log.With("client", p.name).Handler(), p}),
 		RPC: rpc.Config{Dial: noDial, Carrier: p.place.Carrier(), Verifier: crypto.Single{}},
 	})
 	return err
 }
+
+// now is the time by the person's own clock.
+func (p *Person) now() time.Time { return time.Now().Add(p.place.Clock.Ahead()) }
 
 // close closes the person's home.
 func (p *Person) close() {
@@ -69,7 +82,22 @@ func (p *Person) close() {
 
 // register opens an account at the person's server.
 func (p *Person) register(ctx context.Context) error {
-	_, err := p.client.Register(ctx, client.Registration{Server: p.server.reference(), Trackers: p.world.references()})
+	done, err := p.client.Register(ctx, client.Registration{Server: p.server.reference(), Trackers: p.world.references()})
+	p.unsettled = err != nil
+	if done != nil {
+		for _, r := range done.Published {
+			p.unsettled = p.unsettled || r.Err != nil
+		}
+	}
+	return err
+}
+
+// fetch has the content of a message brought.
+func (p *Person) fetch(ctx context.Context, ref message.Ref) error {
+	r, err := p.client.Read(ctx, ref, client.ReadOptions{})
+	if err == nil {
+		err = r.Unasked
+	}
 	return err
 }
 
@@ -82,7 +110,7 @@ func (w *World) does(p *Person, what string, after time.Duration, act func(conte
 	w.bus.Post(after, key, func() string {
 		go func() {
 			p.place.Clock.Wear()
-			ctx, cancel := context.WithTimeout(w.ctx, patience)
+			ctx, cancel := context.WithTimeout(p.life, patience)
 			defer cancel()
 			err := act(ctx)
 			w.bus.Post(time.Microsecond, key+" ends", func() string {

@@ -8,12 +8,13 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
-	"strings"
+	"slices"
 	"sync"
 	"testing"
 	"testing/cryptotest"
@@ -76,7 +77,11 @@ type World struct {
 	trackers, servers []*Host
 	people            []*Person
 	pending           int
-	living            bool
+	// ending is what still runs at hosts that have crashed.
+	ending     sync.WaitGroup
+	living     bool
+	operations int
+	crowded    bool
 
 	mu         sync.Mutex
 	sum        hash.Hash
@@ -84,6 +89,11 @@ type World struct {
 	steps      uint64
 	violations []string
 	counts     map[string]int
+	ledger     ledger
+	// recalled has the messages for whose tombstone there is a receipt.
+	recalled map[message.Ref]bool
+	// outcast is an address that nobody welcomes.
+	outcast message.Address
 }
 
 // tail is how many lines of the trace are kept.
@@ -93,7 +103,9 @@ const tail = 80
 func Play(t *testing.T, s Setting) Outcome {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	w := &World{Setting: s, t: t, ctx: ctx, log: s.Log, sum: sha256.New(), counts: map[string]int{}}
+	w := &World{Setting: s, t: t, ctx: ctx, log: s.Log, sum: sha256.New(), counts: map[string]int{},
+		ledger: ledger{said: map[string]*said{}, byRef: map[message.Ref]*letter{}}, recalled: map[message.Ref]bool{},
+	}
 	if w.log == nil {
 		w.log = slog.New(slog.DiscardHandler)
 	}
@@ -103,7 +115,7 @@ func Play(t *testing.T, s Setting) Outcome {
 		w.blame("the world does not go on: %v", err)
 	}
 	return Outcome{
-		Sum: hex.EncodeToString(w.sum.Sum(nil)[:8]), Operations: w.bus.Delivered(), Violations: w.violations, Tail: w.lines, Counts: w.counts,
+		Sum: hex.EncodeToString(w.sum.Sum(nil)[:8]), Operations: w.operations, Violations: w.violations, Tail: w.lines, Counts: w.counts,
 	}
 }
 
@@ -144,13 +156,19 @@ func (w *World) play() error {
 	if err := w.settle(); err != nil {
 		return err
 	}
+	begun := w.bus.Delivered()
 	w.living = true
 	for _, p := range w.people {
 		w.next(p)
 	}
-	w.bus.Run(w.ctx, func() bool { return w.bus.Delivered() >= w.Operations })
+	w.trouble(0)
+	w.bus.Run(w.ctx, func() bool {
+		w.watch()
+		return w.bus.Delivered()-begun >= w.Operations
+	})
+	w.operations = w.bus.Delivered() - begun
 	w.living = false
-	return nil
+	return w.heal()
 }
 
 // settle builds everybody and has them move in.
@@ -173,8 +191,14 @@ func (w *World) settle() error {
 	for i, p := range w.people {
 		w.does(p, "registers", time.Duration(i)*time.Second, p.register)
 	}
-	w.bus.Run(w.ctx, func() bool { return w.pending == 0 })
+	w.bus.Run(w.ctx, w.still)
 	return nil
+}
+
+// still reports whether nobody does anything.
+func (w *World) still() bool {
+	w.watch()
+	return w.pending == 0
 }
 
 // close ends everybody.
@@ -182,17 +206,21 @@ func (w *World) close() {
 	for _, p := range w.people {
 		p.place.Crash()
 	}
-	for _, h := range append(w.trackers, w.servers...) {
+	for _, h := range w.hosts() {
 		h.place.Crash()
 	}
 	w.bus.Run(w.ctx, func() bool { return w.pending == 0 })
-	for _, h := range append(w.trackers, w.servers...) {
+	for _, h := range w.hosts() {
 		h.halt()
 	}
+	w.ending.Wait()
 	for _, p := range w.people {
 		p.close()
 	}
 }
+
+// hosts are the trackers and the servers.
+func (w *World) hosts() []*Host { return append(slices.Clone(w.trackers), w.servers...) }
 
 // ip is a public address for the n-th place.
 func ip(n int) netip.Addr { return netip.AddrFrom4([4]byte{5, 0, byte(n), 1}) }
@@ -231,5 +259,8 @@ func code(err error) string {
 	if err == nil {
 		return "done"
 	}
-	return strings.TrimSpace(string(message.CodeOf(err)))
+	if errors.Is(err, context.Canceled) {
+		return "given up"
+	}
+	return message.CodeOf(err).Error()
 }
