@@ -80,10 +80,11 @@ type collector struct {
 	patterns map[[shortest]byte][]pattern
 	begins   []bool
 
-	hits   []hit
-	files  int
-	bytes  int64
-	places map[string]bool
+	hits []hit
+	// files are places other than packets, traffic the bytes of packets.
+	files   int
+	traffic int64
+	places  map[string]bool
 }
 
 // hit is a canary where it must not be.
@@ -110,18 +111,22 @@ func (c *collector) prepare() {
 
 // search looks through the bytes of one place.
 func (c *collector) search(place string, b []byte) {
-	c.files++
-	c.bytes += int64(len(b))
 	kind, _, _ := strings.Cut(place, ":")
 	c.places[kind] = true
+	if kind == "packet" {
+		c.traffic += int64(len(b))
+	} else {
+		c.files++
+	}
 	for n := 0; n+shortest <= len(b); n++ {
 		if !c.begins[binary.LittleEndian.Uint16(b[n:])] {
 			continue
 		}
 		for _, p := range c.patterns[[shortest]byte(b[n:n+shortest])] {
 			one := c.canaries[p.of]
-			if bytes.HasPrefix(b[n:], p.text) && (one.may == nil || !one.may(place)) {
-				c.hits = append(c.hits, hit{one.name, p.form, place})
+			h := hit{one.name, p.form, place}
+			if bytes.HasPrefix(b[n:], p.text) && (one.may == nil || !one.may(place)) && !slices.Contains(c.hits, h) {
+				c.hits = append(c.hits, h)
 			}
 		}
 	}
@@ -137,8 +142,7 @@ func (c *collector) tree(kind, dir string) error {
 		if err != nil {
 			return err
 		}
-		c.search(kind+":"+path, b)
-		c.search(kind+":"+path, []byte(path))
+		c.search(kind+":"+path, append(b, path...))
 		return nil
 	})
 }

@@ -19,6 +19,8 @@
 // could otherwise pass because nothing works; and canaries that are put into a
 // log, a file, a database and a packet on purpose are found, in every form.
 //
+// ROWS=K1,S2 in the environment plays these rows alone.
+//
 // What is not covered: doors that are not built yet, which are listed as due, and
 // what only time shows, such as seven days (the vectors and internal/town do).
 package main
@@ -104,7 +106,7 @@ func run(ctx context.Context, o proof.Options) (proof.Figure, error) {
 		fmt.Fprintf(o.Said, "due: %s with %s\n", id, waiting[id])
 	}
 	c := &t.collector
-	f.Words = fmt.Sprintf("%d rows, %d held, %d canary hits in %d places, %d MB of them, traffic included (%d due with doors not built)", len(all), held, len(c.hits), c.files, c.bytes/1_000_000, len(waiting))
+	f.Words = fmt.Sprintf("%d rows, %d held, %d canary hits in %d files and %d bytes of traffic (%d due with doors not built)", len(all), held, len(c.hits), c.files, c.traffic, len(waiting))
 	return f, ctx.Err()
 }
 

@@ -260,9 +260,6 @@ func (t *town) get(ctx context.Context, url string) (int, []byte, error) {
 	return res.StatusCode, b, errors.Join(err, res.Body.Close())
 }
 
-// rng is where randomness comes from.
-func rng() io.Reader { return crand.Reader }
-
 // rpcClient asks as somebody.
 func rpcClient(t *town, k *message.Keyring) *rpc.Client {
 	c := rpc.NewClient(rpc.Config{Dial: proof.Loopback(), Verifier: t.verifier, Keyring: k})

@@ -34,8 +34,6 @@ type story struct {
 	ada, ben *home
 	gated    *server
 	toGated  *tap
-	texts    map[string]string
-	words    map[string]string
 }
 
 // unique is a text that stands nowhere else.
@@ -57,7 +55,7 @@ func within(dirs ...string) func(string) bool {
 
 // tell tells the story from its beginning to its end.
 func (t *town) tell(ctx context.Context) error {
-	s := &story{t: t, texts: map[string]string{}, words: map[string]string{}}
+	s := &story{t: t}
 	watching, stop := context.WithCancel(ctx)
 	seen := make(chan struct{})
 	go func() {
@@ -156,9 +154,6 @@ func (s *story) meet(ctx context.Context) (err error) {
 	t.collector.add("invitation", []byte(trimmed(token)), func(place string) bool {
 		return strings.HasPrefix(place, "packet:gated /airdispatch.v1.Mailbox/Join") || strings.HasPrefix(place, "command:")
 	})
-	t.mu.Lock()
-	t.invitation = trimmed(token)
-	t.mu.Unlock()
 	if _, err := s.ben.adctl(ctx, "register", "--server", s.gated.reference, "--tracker", t.hill.reference, "--invite", trimmed(token)); err != nil {
 		return err
 	}
@@ -172,7 +167,7 @@ func (s *story) note(name, text string) (string, error) { return s.t.file("story
 // write lets them write, edit, answer, forward, search and save.
 func (s *story) write(ctx context.Context) error {
 	subject, body, name, inside, edited, answer, note := s.private("subject"), s.private("body"), s.private("filename"), s.private("attached"), s.private("edited"), s.private("answer"), s.private("note")
-	part := s.private("component")
+	part, contact := s.private("component"), s.private("contact")
 	letter, err := s.note("letter", "Dear Ben, "+body+"\n")
 	if err != nil {
 		return err
@@ -213,6 +208,7 @@ func (s *story) write(ctx context.Context) error {
 	}{
 		{s.ben, []string{"save", id, "-o", filepath.Join(s.ben.dir, "saved")}}, {s.ada, []string{"edit", id, second}}, {s.ben, []string{"read", id, "--diff"}}, {s.ben, []string{"read", id, "--opened"}},
 		{s.ben, []string{"reply", id, back}}, {s.ben, []string{"forward", id, "--to", s.ada.address.String(), "--note", note}}, {s.ben, []string{"search", body}}, {s.ada, []string{"status", id}},
+		{s.ben, []string{"contacts", "add", s.ada.address.String(), contact}}, {s.ben, []string{"contacts", "list"}},
 		{s.ada, []string{"inbox"}}, {s.ada, []string{"inbox", "--requests"}}, {s.ada, []string{"sent"}}, {s.ada, []string{"recall", id}}, {s.ben, []string{"inbox"}}, {s.ada, []string{"doctor"}},
 	} {
 		if _, err := step.who.adctl(ctx, step.args...); err != nil && step.args[0] != "doctor" {
@@ -249,6 +245,13 @@ func (s *story) keys() error {
 		}
 		s.t.collector.add("key of "+filepath.Base(one.dir), k.Signer.Seed(), within(filepath.Join(one.dir, "identity.key")))
 		s.t.collector.add("rotation key of "+filepath.Base(one.dir), k.Rotation[0].Seed(), within(filepath.Join(one.dir, "identity.key")))
+	}
+	for _, e := range s.t.toOne.exchanges("/", nil) {
+		header := e.header.Get("Authorization")
+		if a, err := message.ParseAccess(header); err == nil && a.From == s.ada.address {
+			s.t.collector.add("access of ada", []byte(header), func(place string) bool { return strings.HasPrefix(place, "packet:one ") })
+			break
+		}
 	}
 	s.t.mu.Lock()
 	s.t.told = s

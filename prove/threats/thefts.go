@@ -334,6 +334,7 @@ func copiedKeys(ctx context.Context, t *town) error {
 
 func dumpsNothing(ctx context.Context, t *town) error {
 	var f findings
+	f.fine(t.dumps(), "the control")
 	// The shell lets it dump as much as it likes; it is made to end as by a fault.
 	for name, signal := range map[string]syscall.Signal{"abort": syscall.SIGABRT, "quit": syscall.SIGQUIT, "fault": syscall.SIGSEGV} {
 		s, err := t.serve(ctx, spec{program: "admaild", name: "dumped-" + name, init: []string{"--accounts", "open", "--tracker", t.hill.reference}, env: quick,
@@ -368,6 +369,24 @@ func dumpsNothing(ctx context.Context, t *town) error {
 		f.must(len(said) > 0 && !found(said, k.Signer.Seed()) && !found(said, k.Rotation[0].Seed()), "%s: what it said at its end has its keys", name)
 	}
 	return f.all()
+}
+
+// dumps is the control: here, a program that is not ours leaves its memory in a
+// file. Where the system hands it to somebody else, there is nothing to see.
+func (t *town) dumps() error {
+	to, err := os.ReadFile("/proc/sys/kernel/core_pattern")
+	if err != nil || bytes.ContainsAny(to, "|/") {
+		fmt.Fprintln(t.said, "threats: D6: this system keeps no core files here, so the control is left out")
+		return nil
+	}
+	cmd := exec.Command("sh", "-c", "ulimit -c unlimited; kill -SEGV $$")
+	cmd.Dir = t.temporary("dumped-control")
+	_ = cmd.Run() // it fails, which is the point
+	left, err := os.ReadDir(cmd.Dir)
+	if err != nil || len(left) == 0 {
+		return fmt.Errorf("a program that fails leaves nothing: %w", err)
+	}
+	return os.Remove(filepath.Join(cmd.Dir, left[0].Name()))
 }
 
 func lostAll(ctx context.Context, t *town) error {

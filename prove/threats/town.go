@@ -52,8 +52,6 @@ type town struct {
 	homes   int
 	spoken  strings.Builder
 	told    *story
-	// invitation is a word that is given on a command line.
-	invitation string
 	// shown is what the machine showed of programs while the story was told.
 	shown   recording
 	closers []func()
