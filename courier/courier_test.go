@@ -311,6 +311,17 @@ func TestAnswers(t *testing.T) {
 			item := &wirev1.AlertItem{To: other.Address().Bytes(), Head: req.GetItems()[0].GetHead()}
 			return &wirev1.AlertResponse{Results: []*wirev1.AlertResult{k.receipt(item, k.keyring.Signer)}}, nil
 		}, store.Queued, 0},
+		{"a receipt for another message", func(k *taker, req *wirev1.AlertRequest) (*wirev1.AlertResponse, error) {
+			to, err := message.AddressFromBytes(req.GetItems()[0].GetTo())
+			if err != nil {
+				return nil, err
+			}
+			r, err := message.SignReceipt(message.Receipt{Issuer: k.keyring.Address(), Kind: message.ReceiptAlerted, ID: message.ID{1}, AcceptedAt: time.Now(), For: to}, k.keyring.Signer)
+			if err != nil {
+				return nil, err
+			}
+			return &wirev1.AlertResponse{Results: []*wirev1.AlertResult{{Receipt: r.Signed}}}, nil
+		}, store.Queued, 0},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -1,7 +1,11 @@
 package tracker_test
 
 import (
+	"crypto/rand"
 	"errors"
+	"flag"
+	"fmt"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -9,6 +13,9 @@ import (
 
 	"airdispatch/crypto"
 	"airdispatch/message"
+	"airdispatch/store"
+	"airdispatch/store/sqlite"
+	"airdispatch/tracker"
 	wirev1 "airdispatch/wire/airdispatch/v1"
 )
 
@@ -48,67 +55,186 @@ func (g grown) at(t *testing.T, card int, seq uint64, variant int) *message.Iden
 	return &message.Identity{Chain: g.chains[card], Route: r}
 }
 
-// TestModel compares a tracker with what it shall be: a map from addresses to
-// the highest pair ever offered, where the first of a pair stays.
-func TestModel(t *testing.T) {
-	const cards, routes, variants = 3, 3, 2
-	users := []grown{grow(t, cards), grow(t, cards)}
-	var all [][][][]*message.Identity // by user, card, route, variant
-	for _, u := range users {
+// cast is the people of the model, and their identities at each card, route and
+// variant.
+type cast struct {
+	users []grown
+	all   [][][][]*message.Identity
+}
+
+// Of each identity there are so many cards, routes and variants of a route.
+const someCards, someRoutes, someVariants = 3, 3, 2
+
+func newCast(t *testing.T) *cast {
+	t.Helper()
+	c := &cast{users: []grown{grow(t, someCards), grow(t, someCards)}}
+	for _, u := range c.users {
 		var byCard [][][]*message.Identity
-		for c := range cards {
+		for card := range someCards {
 			var byRoute [][]*message.Identity
-			for s := range routes {
+			for seq := range someRoutes {
 				var byVariant []*message.Identity
-				for v := range variants {
-					byVariant = append(byVariant, u.at(t, c, uint64(s), v))
+				for v := range someVariants {
+					byVariant = append(byVariant, u.at(t, card, uint64(seq), v))
 				}
 				byRoute = append(byRoute, byVariant)
 			}
 			byCard = append(byCard, byRoute)
 		}
-		all = append(all, byCard)
+		c.all = append(c.all, byCard)
 	}
+	return c
+}
+
+// modelled is a tracker and what it shall be: a map from addresses to the highest
+// pair ever offered, where the first of a pair stays, one of names, and one of
+// those whom the operator refuses.
+type modelled struct {
+	*cast
+	t    *testing.T
+	keys *message.Keyring
+	path string
+
+	server *tracker.Server
+	store  *store.Tracker
+	end    func() error
+
+	held    map[int]*message.Identity
+	names   map[string]int
+	refused map[int]bool
+}
+
+// restart opens the store, if need be after closing it, and serves from it anew.
+func (m *modelled) restart(rt *rapid.T) {
+	if m.end != nil {
+		if err := m.end(); err != nil {
+			rt.Fatal(err)
+		}
+	}
+	file, err := sqlite.File(m.path)
+	if err != nil {
+		rt.Fatal(err)
+	}
+	kept, data, err := sqlite.OpenTracker(m.t.Context(), file)
+	if err != nil {
+		rt.Fatal(err)
+	}
+	m.store, m.end = kept, func() error { return errors.Join(data.Close(), file.Close()) }
+	own := serverRoute(m.t, m.keys, 1, somewhere)
+	m.server = tracker.New(tracker.Config{
+		Keyring: m.keys, Identity: func() *message.Identity { return own }, Store: kept, Verifier: crypto.NewVerifier(), Rand: rand.Reader, Limits: unlimited,
+	})
+}
+
+func (m *modelled) user(rt *rapid.T) int {
+	return rapid.IntRange(0, len(m.users)-1).Draw(rt, "user")
+}
+
+func (m *modelled) publish(rt *rapid.T) {
+	u := m.user(rt)
+	i := m.all[u][rapid.IntRange(0, someCards-1).Draw(rt, "card")][rapid.IntRange(0, someRoutes-1).Draw(rt, "route")][rapid.IntRange(0, someVariants-1).Draw(rt, "variant")]
+	_, err := publish(m.t, m.server, publication(i, m.users[u].host.host))
+	mine := m.held[u]
+	var want error
+	switch {
+	case m.refused[u]:
+		want = message.Denied
+	case mine == nil || i.Pair().Compare(mine.Pair()) > 0:
+		m.held[u] = i
+	case i.Pair().Compare(mine.Pair()) < 0:
+		want = message.Stale
+	case i.Route.ID != mine.Route.ID:
+		want = message.Conflict
+	}
+	if !errors.Is(err, want) {
+		rt.Fatalf("user %d offers %v: %v, want %v", u, i.Pair(), err, want)
+	}
+}
+
+func (m *modelled) lookup(rt *rapid.T) {
+	u := m.user(rt)
+	a := opened(m.t, m.server, m.keys, message.Query{Address: m.users[u].chains[0].Address()})
+	mine := m.held[u]
+	if want := mine != nil && !m.refused[u]; a.Found != want {
+		rt.Fatalf("user %d: found %t, want %t", u, a.Found, want)
+	}
+	if a.Found && (a.Subject.Route.ID != mine.Route.ID || a.Subject.Chain.Len() != mine.Chain.Len()) {
+		rt.Fatalf("user %d: pair %v, want %v", u, a.Subject.Pair(), mine.Pair())
+	}
+}
+
+// claim gives a name away: to the first who asks, and so many to one.
+func (m *modelled) claim(rt *rapid.T) {
+	const most = 2
+	u, name := m.user(rt), rapid.SampledFrom([]string{"ann", "bob", "cyd", "dan"}).Draw(rt, "name")
+	err := m.store.Names.ClaimName(m.t.Context(), store.NameClaim{Name: name, Address: m.users[u].chains[0].Address(), Time: time.Now()}, most)
+	owner, taken := m.names[name]
+	has := 0
+	for _, o := range m.names {
+		if o == u {
+			has++
+		}
+	}
+	var want error
+	switch {
+	case taken && owner != u:
+		want = message.NameTaken
+	case !taken && has >= most:
+		want = message.Quota
+	default:
+		m.names[name] = u
+	}
+	if !errors.Is(err, want) {
+		rt.Fatalf("user %d claims %s: %v, want %v", u, name, err, want)
+	}
+}
+
+// list has the operator refuse a user, or not any more; a tracker that runs reads
+// that when it answers anew, so it is started again.
+func (m *modelled) list(rt *rapid.T) {
+	u, l := m.user(rt), store.Unlisted
+	if m.refused[u] = rapid.Bool().Draw(rt, "refused"); m.refused[u] {
+		l = store.Refused
+	}
+	if err := m.store.Listings.SetListing(m.t.Context(), m.users[u].chains[0].Address(), l); err != nil {
+		rt.Fatal(err)
+	}
+	m.restart(rt)
+}
+
+// named reads all names.
+func (m *modelled) named(rt *rapid.T) {
+	for _, name := range []string{"ann", "bob", "cyd", "dan"} {
+		c, err := m.store.Names.Name(m.t.Context(), name)
+		owner, taken := m.names[name]
+		if taken != (err == nil) || taken && c.Address != m.users[owner].chains[0].Address() {
+			rt.Fatalf("%s is %v, %v, want user %d, %t", name, c, err, owner, taken)
+		}
+	}
+}
+
+// TestModel compares a tracker, and its store when it is opened again, with plain
+// maps.
+func TestModel(t *testing.T) {
+	// Fewer sequences than rapid does by itself, since each opens files some dozen
+	// times. -rapid.checks=1000 runs more.
+	if checks := flag.Lookup("rapid.checks"); checks.Value.String() == checks.DefValue {
+		if err := checks.Value.Set("15"); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = checks.Value.Set(checks.DefValue) })
+	}
+	c, dir, runs := newCast(t), t.TempDir(), 0
 	rapid.Check(t, func(rt *rapid.T) {
-		s, k, _ := local(t, inMemory)
-		held := make(map[int]*message.Identity)
+		runs++
+		m := &modelled{
+			cast: c, t: t, keys: newKeys(t, message.RoleTracker), path: filepath.Join(dir, fmt.Sprint(runs)),
+			held: make(map[int]*message.Identity), names: make(map[string]int), refused: make(map[int]bool),
+		}
+		m.restart(rt)
+		defer func() { _ = m.end() }()
 		rt.Repeat(map[string]func(*rapid.T){
-			"publish": func(rt *rapid.T) {
-				u := rapid.IntRange(0, len(users)-1).Draw(rt, "user")
-				i := all[u][rapid.IntRange(0, cards-1).Draw(rt, "card")][rapid.IntRange(0, routes-1).Draw(rt, "route")][rapid.IntRange(0, variants-1).Draw(rt, "variant")]
-				_, err := publish(t, s, publication(i, users[u].host.host))
-				mine := held[u]
-				switch {
-				case mine == nil || i.Pair().Compare(mine.Pair()) > 0:
-					if err != nil {
-						rt.Fatalf("a higher pair %v: %v", i.Pair(), err)
-					}
-					held[u] = i
-				case i.Pair().Compare(mine.Pair()) < 0:
-					if !errors.Is(err, message.Stale) {
-						rt.Fatalf("the lower pair %v: %v, want stale", i.Pair(), err)
-					}
-				case i.Route.ID == mine.Route.ID:
-					if err != nil {
-						rt.Fatalf("the same again: %v", err)
-					}
-				default:
-					if !errors.Is(err, message.Conflict) {
-						rt.Fatalf("another under the pair %v: %v, want conflict", i.Pair(), err)
-					}
-				}
-			},
-			"lookup": func(rt *rapid.T) {
-				u := rapid.IntRange(0, len(users)-1).Draw(rt, "user")
-				a := opened(t, s, k, message.Query{Address: users[u].chains[0].Address()})
-				mine := held[u]
-				if a.Found != (mine != nil) {
-					rt.Fatalf("found %t, want %t", a.Found, mine != nil)
-				}
-				if a.Found && (a.Subject.Route.ID != mine.Route.ID || a.Subject.Chain.Len() != mine.Chain.Len()) {
-					rt.Fatalf("pair %v, want %v", a.Subject.Pair(), mine.Pair())
-				}
-			},
+			"": m.lookup, "publish": m.publish, "publish more": m.publish, "publish again": m.publish, "claim": m.claim, "list": m.list, "restart": m.restart, "names": m.named,
 		})
 	})
 }

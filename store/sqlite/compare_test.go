@@ -32,19 +32,24 @@ func TestMain(m *testing.M) {
 // TestCompare: the file behaves as the maps do, whatever is asked of it, and
 // closing and opening it again changes nothing.
 func TestCompare(t *testing.T) {
-	open := func(dir string) (*store.Mail, func() error, error) {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, nil, err
-		}
-		db, err := sqlite.File(filepath.Join(dir, "mail.db"))
-		if err != nil {
-			return nil, nil, err
-		}
-		m, d, err := sqlite.OpenMail(context.Background(), db, nil)
-		if err != nil {
-			return nil, nil, errors.Join(err, db.Close())
-		}
-		return m, func() error { return errors.Join(d.Close(), db.Close()) }, nil
+	storetest.Compare(t, openDir, func() *store.Mail { return memory.NewMail(nil) })
+}
+
+// TestQuota: what is counted towards an account is what is kept for it.
+func TestQuota(t *testing.T) { storetest.Quota(t, openDir) }
+
+// openDir opens the store that is kept in a directory.
+func openDir(dir string) (*store.Mail, func() error, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, nil, err
 	}
-	storetest.Compare(t, open, func() *store.Mail { return memory.NewMail(nil) })
+	db, err := sqlite.File(filepath.Join(dir, "mail.db"))
+	if err != nil {
+		return nil, nil, err
+	}
+	m, d, err := sqlite.OpenMail(context.Background(), db, nil)
+	if err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	return m, func() error { return errors.Join(d.Close(), db.Close()) }, nil
 }
