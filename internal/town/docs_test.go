@@ -1,9 +1,11 @@
 package town_test
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -70,6 +72,60 @@ func TestThreatsNamesRealTests(t *testing.T) {
 	}
 	if rows < 60 {
 		t.Errorf("the page has %d threats only", rows)
+	}
+}
+
+// TestThreatsArePlayed: every threat of docs/threats.md is played by
+// prove/threats or due there, and what is played or due stands on the page.
+func TestThreatsArePlayed(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile(filepath.Join(root, "docs", "threats.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed, due := map[string]bool{}, map[string]bool{}
+	into := listed
+	for line := range strings.Lines(string(page)) {
+		if strings.HasPrefix(line, "## ") {
+			if into = listed; line == "## Due\n" {
+				into = due
+			}
+		}
+		cell, _, _ := strings.Cut(strings.TrimPrefix(line, "| "), " |")
+		for _, id := range regexp.MustCompile(`^([A-Z][0-9]+( |$))+`).FindAllString(cell, -1) {
+			for _, one := range strings.Fields(id) {
+				into[one] = true
+			}
+		}
+	}
+	played, waits := map[string]bool{}, map[string]bool{}
+	files, err := filepath.Glob(filepath.Join(root, "prove", "threats", "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		code, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?m)^\t\t\{"([A-Z][0-9]+)", "[a-z]`).FindAllSubmatch(code, -1) {
+			if played[string(m[1])] {
+				t.Errorf("%s is played twice", m[1])
+			}
+			played[string(m[1])] = true
+		}
+		for _, m := range regexp.MustCompile(`"([A-Z][0-9]+)": +"(pages|bridge|nearby|relay)"`).FindAllSubmatch(code, -1) {
+			waits[string(m[1])] = true
+		}
+	}
+	if !maps.Equal(listed, played) {
+		t.Errorf("on the page %v, played %v", slices.Sorted(maps.Keys(listed)), slices.Sorted(maps.Keys(played)))
+	}
+	if !maps.Equal(due, waits) {
+		t.Errorf("due on the page %v, in the part %v", slices.Sorted(maps.Keys(due)), slices.Sorted(maps.Keys(waits)))
+	}
+	if len(played) < 69 || len(due) < 8 {
+		t.Errorf("%d threats are played, %d due", len(played), len(due))
 	}
 }
 
