@@ -22,10 +22,10 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"sync"
 
 	"airdispatch/prove/proof"
+	"airdispatch/prove/seeded"
 )
 
 // atOnce is how many faults are worked on at a time: each compiles much of the
@@ -39,11 +39,11 @@ func main() {
 func run(ctx context.Context, o proof.Options) (proof.Figure, error) {
 	all := faults()
 	rows := append(choose(all, o), control())
-	b, err := lay(ctx, o.Dir, rows)
+	b, err := seeded.Lay(ctx, o.Dir, rows)
 	if err != nil {
 		return proof.Figure{}, err
 	}
-	verdicts := make([]verdict, len(rows))
+	verdicts := make([]seeded.Verdict, len(rows))
 	errs := make([]error, len(rows))
 	var group sync.WaitGroup
 	places := make(chan struct{}, atOnce)
@@ -54,12 +54,12 @@ func run(ctx context.Context, o proof.Options) (proof.Figure, error) {
 			if ctx.Err() != nil {
 				return
 			}
-			if verdicts[n], errs[n] = b.try(ctx, f); errs[n] != nil {
-				errs[n] = fmt.Errorf("%s: %w", f.tag, errs[n])
+			if verdicts[n], errs[n] = b.Try(ctx, f); errs[n] != nil {
+				errs[n] = fmt.Errorf("%s: %w", f.Tag, errs[n])
 				fmt.Fprintf(o.Said, "bugs: %v\n", errs[n])
 				return
 			}
-			fmt.Fprintf(o.Said, "bugs: %s: %s by %s in %s\n", f.tag, verdicts[n], f.test, f.room)
+			fmt.Fprintf(o.Said, "bugs: %s: %s by %s in %s\n", f.Tag, verdicts[n], f.Test, f.Room)
 		})
 	}
 	group.Wait()
@@ -70,8 +70,8 @@ func run(ctx context.Context, o proof.Options) (proof.Figure, error) {
 }
 
 // choose takes some rows, all of them at the full count, in the seed's order.
-func choose(all []fault, o proof.Options) []fault {
-	var rows []fault
+func choose(all []seeded.Fault, o proof.Options) []seeded.Fault {
+	var rows []seeded.Fault
 	for _, n := range rand.New(rand.NewPCG(o.Seed, 0)).Perm(len(all))[:min(o.N, len(all))] {
 		rows = append(rows, all[n])
 	}
@@ -79,40 +79,23 @@ func choose(all []fault, o proof.Options) []fault {
 }
 
 // figure says what became of rows, of which the last is the control.
-func figure(rows []fault, verdicts []verdict) proof.Figure {
+func figure(rows []seeded.Fault, verdicts []seeded.Verdict) proof.Figure {
 	var f proof.Figure
 	last := len(rows) - 1
 	found := 0
 	for n, r := range rows[:last] {
 		switch verdicts[n] {
-		case caught:
+		case seeded.Caught:
 			found++
 		default:
-			f.Violations = append(f.Violations, fmt.Sprintf("%s: %s by %s in %s", r.tag, verdicts[n], r.test, r.room))
+			f.Violations = append(f.Violations, fmt.Sprintf("%s: %s by %s in %s", r.Tag, verdicts[n], r.Test, r.Room))
 		}
 	}
 	word := "was not caught, as it must be"
-	if verdicts[last] != missed {
+	if verdicts[last] != seeded.Missed {
 		word = "went wrong"
 		f.Violations = append(f.Violations, fmt.Sprintf("the control, which changes nothing that matters: %s", verdicts[last]))
 	}
 	f.Words = fmt.Sprintf("%d of %d caught, each by a named test that passes without it; the control, a harmless change, %s", found, last, word)
 	return f
-}
-
-// verdict is what became of a fault.
-type verdict int
-
-const (
-	// missed: the named test passes with the fault.
-	missed verdict = iota
-	// caught: the named test passes without the fault and fails with it.
-	caught
-	// broken: the named test fails without the fault.
-	broken
-)
-
-// String is the verdict in words.
-func (v verdict) String() string {
-	return strings.Split("not caught,caught,not to be judged: the test fails without it", ",")[v]
 }
