@@ -21,7 +21,7 @@ type Limits struct {
 	Bytes, Messages int64
 	// SubmitsPerSecond and SubmitBurst bound what one account submits: 100, 5,000.
 	SubmitsPerSecond, SubmitBurst int
-	// AlertsPerSecond and AlertBurst bound what one server brings: 1,000, 20,000.
+	// AlertsPerSecond and AlertBurst bound what one other server brings: 1,000, 20,000.
 	AlertsPerSecond, AlertBurst int
 	// CallsPerSecond and CallBurst bound the other calls of one address: 200, 4,000.
 	CallsPerSecond, CallBurst int

@@ -86,3 +86,31 @@ func TestStrangersAreLimited(t *testing.T) {
 		}
 	}
 }
+
+// TestOwnMailIsNotLimited: what another server brings is counted, what a server
+// brings to itself is not.
+func TestOwnMailIsNotLimited(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	defer w.stop()
+	one := w.host("one", func(mc *configs, _ *couriers) { mc.Limits.AlertsPerSecond, mc.Limits.AlertBurst = 1, 1 })
+	two := w.host("two")
+	for _, from := range []*host{one, two} {
+		ctx, cancel := w.stranger("anybody").timeout()
+		defer cancel()
+		peer, err := from.client.Peer(one.identity)
+		must(t, err)
+		_, err = peer.Exchange().Alert(ctx, &wirev1.AlertRequest{Items: []*wirev1.AlertItem{{}, {}}, Identities: []*wirev1.Identity{from.identity.Wire()}})
+		if from == one {
+			must(t, err) // each item is refused by itself: there is nothing in it
+		} else {
+			refused(t, err, message.RateLimited)
+		}
+		_, err = peer.Exchange().Receipts(ctx, &wirev1.ReceiptsRequest{Items: []*wirev1.Acknowledgement{{}, {}}, Identities: []*wirev1.Identity{from.identity.Wire()}})
+		if from == one {
+			must(t, err)
+		} else {
+			refused(t, err, message.RateLimited)
+		}
+	}
+}

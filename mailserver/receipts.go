@@ -25,7 +25,7 @@ func (s *Server) Receipts(ctx context.Context, req *wirev1.ReceiptsRequest) (*wi
 	if err != nil {
 		return nil, err
 	}
-	if err := s.rates.alerts.take(caller, len(req.GetItems())); err != nil {
+	if err := s.brings(caller, len(req.GetItems())); err != nil {
 		return nil, err
 	}
 	type judged struct {
