@@ -360,10 +360,11 @@ func (c *Courier) settle(ctx context.Context, results []result) {
 			c.c.Log.Error("courier: report", "err", err)
 		}
 	}
+	c.forget(results)
 	if err := c.c.Tasks.Settle(ctx, outcomes); err != nil {
 		c.c.Log.Error("courier: settle", "err", err)
 	}
-	c.forget(results)
+	c.Wake()
 }
 
 // later decides when to try again, and tells the sender when it has been too long.
@@ -409,20 +410,21 @@ func (c *Courier) putBack(ctx context.Context, tasks []store.Task) {
 		outcomes = append(outcomes, store.Outcome{ID: t.ID, Version: t.Version, Retry: now, Noticed: t.Noticed})
 		results = append(results, result{task: t})
 	}
+	c.forget(results)
 	if err := c.c.Tasks.Settle(ctx, outcomes); err != nil {
 		c.c.Log.Error("courier: put back", "err", err)
 	}
-	c.forget(results)
+	c.Wake()
 }
 
-// forget takes tasks out of those under way, and looks for more: while they
-// were claimed they were due at the end of the lease, and Run may be asleep until
-// then.
+// forget takes tasks out of those under way, before their outcomes are settled:
+// from then on they may be due, and what Run claims while they still stand here
+// is passed over and due again at the end of its lease only. After the outcomes
+// comes a Wake, since Run may be asleep until then.
 func (c *Courier) forget(results []result) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, r := range results {
 		delete(c.claimed, claim{r.task.ID, r.task.Version})
 	}
-	c.mu.Unlock()
-	c.Wake()
 }
