@@ -255,13 +255,20 @@ func broken(ctx context.Context, t *town) error {
 	_, most := counts()
 	f.must(most == 1, "a letter is there %d times", most)
 	f.must(w.cuts.Load() < 0, "the control: only %d connections broke", 6-w.cuts.Load())
-	res, err := ann.Peer.Mailbox().Sent(ctx, &wirev1.SentRequest{Limit: 200})
-	for _, item := range res.GetItems() {
-		for _, d := range item.GetDeliveries() {
-			f.must(d.GetState() != wirev1.DeliveryState_DELIVERY_STATE_QUEUED && d.GetState() != wirev1.DeliveryState_DELIVERY_STATE_REFUSED, "a letter is %s after %d attempts, next at %s, %s", d.GetState(), d.GetAttempts(), time.UnixMilli(d.GetNextAttempt()), d.GetReason())
+	f.fine(until(ctx, "the sender to know", func() bool {
+		res, err := ann.Peer.Mailbox().Sent(ctx, &wirev1.SentRequest{Limit: 200})
+		if err != nil || len(res.GetItems()) != len(all) {
+			return false
 		}
-	}
-	f.must(err == nil && len(res.GetItems()) == len(all), "sent: %d of %d, %v", len(res.GetItems()), len(all), err)
+		for _, item := range res.GetItems() {
+			for _, d := range item.GetDeliveries() {
+				if s := d.GetState(); s == wirev1.DeliveryState_DELIVERY_STATE_QUEUED || s == wirev1.DeliveryState_DELIVERY_STATE_REFUSED {
+					return false
+				}
+			}
+		}
+		return true
+	}), "afterwards")
 	return f.all()
 }
 
