@@ -17,15 +17,13 @@ import (
 // something else wakes the courier.
 type slow struct {
 	store.Tasks
-	courier atomic.Pointer[courier.Courier]
+	after func()
 }
 
 // Settle records outcomes at once, and says so later.
 func (s *slow) Settle(ctx context.Context, o []store.Outcome) error {
 	err := s.Tasks.Settle(ctx, o)
-	time.Sleep(2 * time.Second)
-	s.courier.Load().Wake()
-	time.Sleep(2 * time.Second)
+	s.after()
 	return err
 }
 
@@ -33,12 +31,19 @@ func (s *slow) Settle(ctx context.Context, o []store.Outcome) error {
 // the end is brought again, and does not wait for the end of a lease.
 func TestDueWhileSettling(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		kept := &slow{}
+		woken := make(chan func(), 1)
+		kept := &slow{after: func() {
+			time.Sleep(2 * time.Second)
+			wake := <-woken
+			wake()
+			woken <- wake
+			time.Sleep(2 * time.Second)
+		}}
 		o := newOffice(t, func(c *courier.Config) {
 			kept.Tasks = c.Tasks
 			c.FirstRetry, c.Tasks = time.Second, kept
 		})
-		kept.courier.Store(o.courier)
+		woken <- o.courier.Wake
 		k := o.taker("two.test")
 		defer func() { o.stop() }()
 		var tries atomic.Int32
