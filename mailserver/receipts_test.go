@@ -84,3 +84,18 @@ func TestReceipts(t *testing.T) {
 	}}})
 	refused(t, err, message.Invalid)
 }
+
+// TestNoReceiptForWhatIsNotKept: what the store does not keep, for whatever
+// reason, is refused and nothing is signed for it.
+func TestNoReceiptForWhatIsNotKept(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	defer w.stop()
+	ann := w.person("ann", w.host("one", func(mc *configs, _ *couriers) { mc.Limits.Messages = 1 }))
+	ann.send(ann.letter("to all"))
+	r, err := ann.trySend(ann.letter("one too many"))
+	refused(t, err, message.Quota)
+	if r.GetReceipt() != nil {
+		t.Error("a receipt came with the refusal")
+	}
+}
