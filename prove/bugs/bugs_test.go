@@ -63,8 +63,10 @@ func TestVerdicts(t *testing.T) {
 		verdicts []seeded.Verdict
 		bad      int
 	}{
-		{[]seeded.Verdict{seeded.Caught, seeded.Caught, seeded.Missed}, 0}, {[]seeded.Verdict{seeded.Caught, seeded.Missed, seeded.Missed}, 1},
-		{[]seeded.Verdict{seeded.Broken, seeded.Caught, seeded.Missed}, 1}, {[]seeded.Verdict{seeded.Caught, seeded.Caught, seeded.Caught}, 1},
+		{[]seeded.Verdict{seeded.Caught, seeded.Caught, seeded.Missed}, 0},
+		{[]seeded.Verdict{seeded.Caught, seeded.Missed, seeded.Missed}, 1},
+		{[]seeded.Verdict{seeded.Broken, seeded.Caught, seeded.Missed}, 1},
+		{[]seeded.Verdict{seeded.Caught, seeded.Caught, seeded.Caught}, 1},
 	} {
 		if f := figure(rows, c.verdicts); len(f.Violations) != c.bad {
 			t.Errorf("%v: %v", c.verdicts, f.Violations)

@@ -121,11 +121,11 @@ func mailserverFaults() []seeded.Fault {
 	return []seeded.Fault{
 		row("alert_for_anybody", seeded.At("mailserver/alert.go", "if !claim.Addressed(to) {", "if to.IsZero() {"), "mailserver", "TestAlertEnemies"),
 		row("alert_by_any_server", seeded.At("mailserver/alert.go", "	if !ok {\n		return nil, fmt.Errorf(\"mailserver: alert: %s does not speak", "	if !ok && origin.IsZero() {\n		return nil, fmt.Errorf(\"mailserver: alert: %s does not speak"), "mailserver", "TestAlertEnemies"),
-		row("refusal_tells_why", seeded.At("mailserver/alert.go", "	return message.NotAccepted\n}", "	return err\n}"), "mailserver", "TestAlertTellsNothing"),
+		row("refusal_tells_why", seeded.At("mailserver/alert.go", "	return message.NotAccepted\n}", "	return err\n}"), "mailserver", "TestAlertEnemies"),
 		row("pull_for_anybody", seeded.At("mailserver/pull.go", "if d.public || d.addressed(reader) {", "if d.public || !reader.IsZero() {"), "mailserver", "TestPullEnemies"),
 		row("pull_by_any_server", seeded.At("mailserver/pull.go", "	if !ok {\n", "	if !ok && reader.IsZero() {\n"), "mailserver", "TestPullEnemies"),
 		row("over_and_handed_out", seeded.At("mailserver/pull.go", "	if d.expired(now) {\n", "	if d.expired(now) && d.public {\n"), "mailserver", "TestOverIsNotPulled"),
-		row("receipt_although_refused", seeded.At("mailserver/submit.go", "	if r.Err != nil {\n", "	if r.Err != nil && h.ID.IsZero() {\n"), "mailserver", "TestTwoDevices"),
+		row("receipt_although_refused", seeded.At("mailserver/submit.go", "	if r.Err != nil {\n", "	if r.Err != nil && h.ID.IsZero() {\n"), "mailserver", "TestNoReceiptForWhatIsNotKept"),
 		row("message_of_another_author", seeded.At("mailserver/submit.go", "if claim.From() != author.Address() {", "if claim.From().IsZero() {"), "mailserver", "TestRefusedSubmissions"),
 		row("strangers_in_the_inbox", seeded.At("mailserver/alert.go", "	if v != store.Allow {\n", "	if v == store.Block {\n"), "mailserver", "TestRequests"),
 		row("blob_of_another_message", seeded.At("mailserver/blobs.go", "	if !used {\n", "	if !used && id.IsZero() {\n"), "mailserver", "TestBlobRefusals"),

@@ -26,8 +26,12 @@ func TestResults(t *testing.T) {
 		result, test string
 		want         bool
 	}{
-		{"FAIL", "TestA", true}, {"FAIL", "TestA/one two", true}, {"FAIL", "TestA/one", false},
-		{"PASS", "TestA", false}, {"PASS", "TestB", true}, {"FAIL", "Test", false},
+		{"FAIL", "TestA", true},
+		{"FAIL", "TestA/one two", true},
+		{"FAIL", "TestA/one", false},
+		{"PASS", "TestA", false},
+		{"PASS", "TestB", true},
+		{"FAIL", "Test", false},
 	} {
 		if got := says(out, c.result, c.test); got != c.want {
 			t.Errorf("%s %s: %v", c.result, c.test, got)
