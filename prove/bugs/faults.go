@@ -128,7 +128,7 @@ func mailserverFaults() []seeded.Fault {
 		row("receipt_although_refused", seeded.At("mailserver/submit.go", "	if r.Err != nil {\n", "	if r.Err != nil && h.ID.IsZero() {\n"), "mailserver", "TestNoReceiptForWhatIsNotKept"),
 		row("message_of_another_author", seeded.At("mailserver/submit.go", "if claim.From() != author.Address() {", "if claim.From().IsZero() {"), "mailserver", "TestRefusedSubmissions"),
 		row("strangers_in_the_inbox", seeded.At("mailserver/alert.go", "	if v != store.Allow {\n", "	if v == store.Block {\n"), "mailserver", "TestRequests"),
-		row("blob_of_another_message", seeded.At("mailserver/blobs.go", "	if !used {\n", "	if !used && id.IsZero() {\n"), "mailserver", "TestBlobRefusals"),
+		row("blob_of_another_message", seeded.At("mailserver/blobs.go", "	if !used {\n", "	if !used && id.IsZero() {\n"), "mailserver", "TestBlobs"),
 		row("suspended_writes", seeded.At("mailserver/caller.go", "if err == nil && acc.Suspended {", "if err == nil && acc.Suspended && acc.BytesUsed < 0 {"), "mailserver", "TestSuspended"),
 		row("cursor_of_another_epoch", seeded.At("mailserver/inbox.go", "	if c.GetEpoch() != now.Epoch {\n		return 0, nil\n	}\n", ""), "mailserver", "TestRestoredCursor"),
 	}
@@ -138,7 +138,7 @@ func clientFaults() []seeded.Fault {
 	return []seeded.Fault{
 		row("rewritten_history_taken", seeded.At("client/fetch.go", "if was := known[h.Version]; was != nil && was.ID != h.ID {", "if was := known[h.Version]; was != nil && was.ID.IsZero() {"), "client", "TestRewrittenHistories"),
 		row("older_than_announced_shown", seeded.At("client/fetch.go", "p.known.Trouble != \"\" || newest >= p.known.Version {", "p.known.Trouble != \"\" || newest > 0 {"), "client", "TestRewrittenHistories"),
-		row("sealed_to_the_disputed", seeded.At("client/lookup.go", "if err != nil || accepted != chain.Head().ID {", "if err != nil && accepted != chain.Head().ID {"), "client", "TestDisagreement"),
+		row("sealed_to_the_disputed", seeded.At("client/lookup.go", "	if found.Disagreement {", "	if found.Disagreement && a.IsZero() {"), "client", "TestDisagreement"),
 		row("edit_over_what_was_not_seen", seeded.At("client/edit.go", "if here := i.Head.Version; e.Base != 0 && e.Base != here {", "if here := i.Head.Version; e.Base > here {"), "client", "TestEditDraftReplacesKnowingly"),
 		row("edit_made_twice", seeded.At("client/edit.go", "if slices.Contains(e.Tried, h.ID.String()) {", "if slices.Contains(e.Tried, h.MID.String()) {"), "client", "TestEditWhoseAnswerIsLost"),
 	}
