@@ -25,7 +25,7 @@
 // The controls: on a server that lets in fewer watchers, those who were refused must
 // be counted; a watcher whose connection is closed beneath it must be missing from
 // the next post; healthy people under limits that are too low must show as failed; and a
-// server that is stopped for a while must show as late, and in the healthy percentile.
+// server that is stopped for a while must show as late.
 package main
 
 import (
