@@ -5,7 +5,6 @@ import (
 	crand "crypto/rand"
 	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
 	"time"
 
@@ -72,22 +71,11 @@ func (s *site) start(ctx context.Context, dir string) (err error) {
 
 // serve makes and starts one server.
 func (s *site) serve(ctx context.Context, program, dir string, args ...string) (*proof.Server, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	at := l.Addr().String()
-	if err := l.Close(); err != nil {
-		return nil, err
-	}
-	if _, err := s.town.Programs.Run(ctx, program, append([]string{"init", "--dir", dir, "--listen", at}, args...)...); err != nil {
-		return nil, err
-	}
 	var env []string
 	if program == "admaild" {
 		env = unhurried
 	}
-	return s.town.Programs.Serve(program, []string{"serve", "--dir", dir}, env...)
+	return s.town.Programs.Found(ctx, program, dir, args, env...)
 }
 
 // close ends everything.

@@ -74,19 +74,7 @@ func (s *site) identity(ctx context.Context, reference string) (*message.Identit
 
 // start makes and starts one server.
 func (s *site) start(ctx context.Context, program string, args ...string) (*proof.Server, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	at := l.Addr().String()
-	if err := l.Close(); err != nil {
-		return nil, err
-	}
-	dir := filepath.Join(s.dir, program)
-	if _, err := s.town.Programs.Run(ctx, program, append([]string{"init", "--dir", dir, "--listen", at}, args...)...); err != nil {
-		return nil, err
-	}
-	return s.town.Programs.Serve(program, []string{"serve", "--dir", dir}, unlimited[program]...)
+	return s.town.Programs.Found(ctx, program, filepath.Join(s.dir, program), args, unlimited[program]...)
 }
 
 // kill ends both servers at once and starts them again.

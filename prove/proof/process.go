@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -103,6 +104,23 @@ func (t *tail) String() string {
 func (p Programs) Serve(name string, args []string, env ...string) (*Server, error) {
 	s := &Server{program: filepath.Join(p.dir, name), args: args}
 	return s, s.Start(env...)
+}
+
+// Found makes a server in a directory, with a place on loopback that is its for
+// good and the arguments that its init is given, and starts it.
+func (p Programs) Found(ctx context.Context, name, dir string, args []string, env ...string) (*Server, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	at := l.Addr().String()
+	if err := l.Close(); err != nil {
+		return nil, err
+	}
+	if _, err := p.Run(ctx, name, append([]string{"init", "--dir", dir, "--listen", at}, args...)...); err != nil {
+		return nil, err
+	}
+	return p.Serve(name, []string{"serve", "--dir", dir}, env...)
 }
 
 // Start starts the server again after its end.

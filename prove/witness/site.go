@@ -16,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"path/filepath"
 	"sync"
 
@@ -97,23 +96,11 @@ func (s *Site) open(ctx context.Context) (err error) {
 
 // start makes and starts one server.
 func (s *Site) start(ctx context.Context, program, name string, args ...string) (*proof.Server, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	at := l.Addr().String()
-	if err := l.Close(); err != nil {
-		return nil, err
-	}
-	dir := filepath.Join(s.Dir, name)
-	if _, err := s.Town.Programs.Run(ctx, program, append([]string{"init", "--dir", dir, "--listen", at}, args...)...); err != nil {
-		return nil, err
-	}
 	var env []string
 	if program == "admaild" {
 		env = s.Env
 	}
-	return s.Town.Programs.Serve(program, []string{"serve", "--dir", dir}, env...)
+	return s.Town.Programs.Found(ctx, program, filepath.Join(s.Dir, name), args, env...)
 }
 
 // Close ends all processes and connections.
