@@ -159,6 +159,17 @@ func replayed(ctx context.Context, t *town) error {
 	}
 	good := access(time.Now(), 5*time.Minute)
 	f.fine(t.account(ctx, t.toOne.url, good), "the control: an access where it belongs")
+	// Somebody who has an account at both.
+	there, theirs, err := peer(ctx, ann.Client, t.two.reference)
+	if err != nil {
+		return err
+	}
+	if _, err := there.Mailbox().Join(ctx, &wirev1.JoinRequest{Identity: &wirev1.Identity{Cards: ann.Keys.Chain.Signed(0)}}); err != nil {
+		return err
+	}
+	own, err := message.SignAccess(ann.Keys.Chain, theirs.Address(), time.Now(), time.Minute, ann.Keys.Signer)
+	f.fine(err, "an access")
+	f.fine(t.account(ctx, t.toTwo.url, own), "the control: an access for the other server")
 	f.must(t.account(ctx, t.toTwo.url, good) != nil, "an access for one server is good at another")
 	f.must(t.account(ctx, t.toOne.url, access(time.Now().Add(-8*time.Minute), 5*time.Minute)) != nil, "an access of eight minutes ago is still good")
 	long := state("access", &wirev1.Access{From: ann.Address().Bytes(), CardId: cardID(ann.Keys), Audience: ann.Host.Address().Bytes(), Time: time.Now().UnixMilli(), Expires: time.Now().Add(time.Hour).UnixMilli()}, ann.Keys.Signer)

@@ -195,6 +195,20 @@ func (o *outlaw) citizen(ctx context.Context) (*proof.Person, error) {
 	return p, o.t.publish(ctx, o.t.hill, p.Identity.Wire(), o.identity.Wire())
 }
 
+// shows publishes a first card, whatever is in it, of somebody who lives at the
+// outlaw's.
+func (o *outlaw) shows(ctx context.Context, card *wirev1.Signed, device crypto.SigningKey) error {
+	id := message.ID(crypto.ID("card", card.GetBody()))
+	address := message.AddressOf(id)
+	ticket, err := message.SignTicket(o.keys.Address(), address, time.Now(), time.Now().Add(24*time.Hour), o.keys.Signer)
+	if err != nil {
+		return err
+	}
+	r := &wirev1.Route{Address: address.Bytes(), CardId: id[:], Seq: 1, Time: time.Now().UnixMilli(), Expires: time.Now().Add(24 * time.Hour).UnixMilli(),
+		Services: []*wirev1.Service{{Purpose: wirev1.Purpose_PURPOSE_ANY, Server: o.keys.Address().Bytes(), Ticket: ticket.Signed}}}
+	return o.t.publish(ctx, o.t.hill, &wirev1.Identity{Cards: []*wirev1.Signed{card}, Route: state("route", r, device)}, o.identity.Wire())
+}
+
 // alert brings heads to a server, with the outlaw's own word for who it is.
 func (o *outlaw) alert(ctx context.Context, s *server, from *proof.Person, items ...*wirev1.AlertItem) ([]*wirev1.AlertResult, error) {
 	p, _, err := peer(ctx, o.client, s.reference)

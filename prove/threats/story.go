@@ -378,7 +378,13 @@ func (t *town) plant(ctx context.Context) (*plants, error) {
 	p.process = exec.CommandContext(ctx, "sleep", "60")
 	p.process.Env = []string{"PLANTED=" + secret}
 	p.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	return p, p.process.Start()
+	if err := p.process.Start(); err != nil {
+		return nil, err
+	}
+	return p, until(ctx, "the process to be what it will be", func() bool {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.process.Process.Pid))
+		return err == nil && bytes.Contains(b, []byte(secret))
+	})
 }
 
 // plantRow puts bytes into a row of a database and deletes it again: what is
