@@ -3,7 +3,6 @@ package tracker_test
 import (
 	"crypto/rand"
 	"errors"
-	"flag"
 	"fmt"
 	"path/filepath"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	"airdispatch/message"
 	"airdispatch/store"
 	"airdispatch/store/sqlite"
+	"airdispatch/store/storetest"
 	"airdispatch/tracker"
 	wirev1 "airdispatch/wire/airdispatch/v1"
 )
@@ -216,13 +216,8 @@ func (m *modelled) named(rt *rapid.T) {
 // TestModel compares a tracker, and its store when it is opened again, with plain
 // maps.
 func TestModel(t *testing.T) {
-	// Fewer sequences than rapid does by itself, since each opens files some dozen
-	// times. -rapid.checks=1000 runs more.
-	if checks := flag.Lookup("rapid.checks"); checks.Value.String() == checks.DefValue {
-		if err := checks.Value.Set("15"); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = checks.Value.Set(checks.DefValue) })
+	if err := storetest.FewSequences(15); err != nil {
+		t.Fatal(err)
 	}
 	c, dir, runs := newCast(t), t.TempDir(), 0
 	rapid.Check(t, func(rt *rapid.T) {

@@ -128,6 +128,9 @@ func (r *runner) piece(m machine, binary string, n int, seed uint64) error {
 		return nil
 	}
 	done, err := count(out)
+	if err == nil && done != n {
+		err = fmt.Errorf("%d sequences passed of %d", done, n)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", m.name, err)
 	}

@@ -21,10 +21,8 @@ import (
 // when a test leaves a goroutine behind.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if checks := flag.Lookup("rapid.checks"); checks.Value.String() == checks.DefValue {
-		if err := checks.Value.Set("12"); err != nil {
-			panic(err)
-		}
+	if err := storetest.FewSequences(12); err != nil {
+		panic(err)
 	}
 	goleak.VerifyTestMain(m)
 }
