@@ -9,9 +9,11 @@ var floors = map[string]int{
 
 	"mailserver": 4,
 	"client":     4,
+	"whisper":    4,
 
 	"tracker": 3,
 	"courier": 3,
+	"relay":   3,
 
 	"rpc":             2,
 	"store":           2,
@@ -98,6 +100,7 @@ var outsideWorld = map[string][]string{
 // standard library's crypto packages.
 var cryptoBeyond = map[string][]string{
 	"rpc":           {"crypto/tls", "crypto/x509", "crypto/x509/pkix"},
+	"relay":         {"crypto/tls"},
 	"cmd":           {"crypto/tls", "crypto/x509", "crypto/x509/pkix", "crypto/rand"},
 	"internal/town": {"crypto/tls", "crypto/x509", "crypto/x509/pkix", "crypto/rand"},
 }

@@ -69,6 +69,8 @@ type link struct {
 	// connection: a server can park it, for a third of the memory.
 	post   carrier
 	posted atomic.Bool // somebody is on it
+	// upgraded carries what is no longer HTTP after its first exchange.
+	upgraded carrier
 	// streams are open on calls, or were until streamed (unix nanoseconds): where
 	// a connection is up anyway, no second one is made.
 	streams  atomic.Int32
@@ -88,14 +90,16 @@ type carrier interface {
 func (c *Client) newLink(origin string, proof *tls.Config) *link {
 	if c.config.Carrier != nil {
 		by := resting{c.config.Carrier(proof)}
-		return &link{origin: origin, calls: by, bodies: by, lane: by, post: by}
+		return &link{origin: origin, calls: by, bodies: by, lane: by, post: by, upgraded: by}
 	}
 	bodies, lane := c.plain(proof.Clone()), c.plain(proof.Clone())
 	bodies.MaxConnsPerHost, lane.MaxConnsPerHost = maxBodies, 1
 	lane.ResponseHeaderTimeout = 0 // every call has a deadline
 	post := c.plain(proof.Clone())
 	post.DisableKeepAlives = true // it is for one stream
-	return &link{origin: origin, calls: c.transport(proof), bodies: bodies, lane: lane, post: post}
+	upgraded := c.plain(proof.Clone())
+	upgraded.MaxConnsPerHost = 0 // each is counted by whom it belongs to
+	return &link{origin: origin, calls: c.transport(proof), bodies: bodies, lane: lane, post: post, upgraded: upgraded}
 }
 
 // resting is a carrier without connections that could lie idle.
@@ -137,6 +141,7 @@ func (l *link) close() {
 	l.calls.CloseIdleConnections()
 	l.bodies.CloseIdleConnections()
 	l.lane.CloseIdleConnections()
+	l.upgraded.CloseIdleConnections()
 }
 
 // linkTo returns the link for key, from those that are kept.

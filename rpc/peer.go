@@ -109,6 +109,39 @@ func (p *Peer) exchangePlain(req *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
+// Upgrade asks for a connection of another protocol (a WebSocket) at req's path,
+// with this moment's Access. The answer is returned where the protocol was
+// switched; what is not that is returned as its refusal, with the body closed. Errors
+// wrap a message.Code.
+func (p *Peer) Upgrade(req *http.Request) (*http.Response, error) {
+	what := req.Method + " " + p.Address().Short()
+	header, err := p.authorization()
+	if err != nil {
+		return nil, err
+	}
+	out := req.Clone(req.Context())
+	if header != "" {
+		out.Header.Set("Authorization", header)
+	}
+	res, err := p.send(out, func(l *link, req *http.Request) (*http.Response, error) { return l.send(l.upgraded, req) })
+	if err != nil {
+		return nil, explain(req.Context(), what, err)
+	}
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		return res, nil
+	}
+	err = refusedBy(res)
+	_ = res.Body.Close() // only what the refusal said is of interest
+	if err == nil {
+		err = message.Unsupported
+	}
+	return nil, explain(req.Context(), what, err)
+}
+
+// Corrected reports whether err is a refusal of this peer that says another time
+// than was thought; whoever was refused on an upgraded connection then tries again.
+func (p *Peer) Corrected(err error) bool { return p.corrected(err) }
+
 // call makes the exchange of a call.
 func (p *Peer) call(req *http.Request) (*http.Response, error) {
 	return p.send(req, (*link).call)

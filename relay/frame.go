@@ -1,0 +1,161 @@
+package relay
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/coder/websocket"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"airdispatch/message"
+	wirev1 "airdispatch/wire/airdispatch/v1"
+)
+
+// The subprotocols of the WebSocket: frames as protobuf in binary messages, or as
+// protobuf's JSON in text messages.
+const (
+	Binary = "airdispatch.live.v1+proto"
+	Text   = "airdispatch.live.v1+json"
+)
+
+// Path is where a mail server answers.
+const Path = "/ws"
+
+const (
+	// MaxFrame bounds a frame in either form, in bytes.
+	MaxFrame = 64 << 10
+	// MaxData bounds the bytes of a stream in one frame, so that they fit as JSON too.
+	MaxData = 32 << 10
+	// MaxBundle bounds the cards that come with a hello or a call, for the same reason.
+	MaxBundle = 40 << 10
+	// Window is how many bytes of a stream may be under way: written, and not yet
+	// consumed by whoever reads at the other end.
+	Window = 256 << 10
+	// maxProtocols bounds what one socket serves.
+	maxProtocols = 64
+	// maxProtocol bounds a protocol's name.
+	maxProtocol = 64
+)
+
+// ID names a connection: random, chosen by the caller, known to both ends and to
+// the relay.
+type ID [16]byte
+
+// CheckProtocol refuses, with message.Invalid, what is no name of a protocol: 1 to
+// 64 letters, digits and any of . _ - / +.
+func CheckProtocol(name string) error {
+	bad := func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._-/+", r)
+	}
+	if name == "" || len(name) > maxProtocol || strings.ContainsFunc(name, bad) {
+		return fmt.Errorf("relay: protocol %q: 1 to %d letters, digits and . _ - / +: %w", name, maxProtocol, message.Invalid)
+	}
+	return nil
+}
+
+// parseFrame reads one message of a socket. Errors: message.TooLarge,
+// message.Invalid.
+func parseFrame(text bool, b []byte) (*wirev1.LiveFrame, error) {
+	if len(b) > MaxFrame {
+		return nil, fmt.Errorf("relay: frame of %d bytes: %w", len(b), message.TooLarge)
+	}
+	f := &wirev1.LiveFrame{}
+	var err error
+	if text {
+		err = protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(b, f)
+	} else {
+		err = proto.Unmarshal(b, f)
+	}
+	if err != nil || !sound(f) {
+		return nil, fmt.Errorf("relay: not a frame: %w", message.Invalid)
+	}
+	return f, nil
+}
+
+// sound looks at the sizes and forms in a frame. A frame of a kind that is not
+// known here is sound: it is passed over.
+func sound(f *wirev1.LiveFrame) bool {
+	switch k := f.GetKind().(type) {
+	case *wirev1.LiveFrame_Hello:
+		return len(k.Hello.GetSession()) == len(ID{}) && bounded(k.Hello.GetBundle())
+	case *wirev1.LiveFrame_Serve:
+		for _, p := range k.Serve.GetProtocols() {
+			if CheckProtocol(p) != nil {
+				return false
+			}
+		}
+		return len(k.Serve.GetProtocols()) <= maxProtocols
+	case *wirev1.LiveFrame_Call:
+		c := k.Call
+		return isID(c.GetConnection()) && CheckProtocol(c.GetProtocol()) == nil && bounded(c.GetBundle())
+	case *wirev1.LiveFrame_Answer:
+		return isID(k.Answer.GetConnection())
+	case *wirev1.LiveFrame_Data:
+		n := uint64(len(k.Data.GetBytes()))
+		return isID(k.Data.GetConnection()) && n > 0 && n <= MaxData && k.Data.GetOffset() < maxOffset
+	case *wirev1.LiveFrame_Credit:
+		return isID(k.Credit.GetConnection()) && k.Credit.GetConsumed() < maxOffset
+	case *wirev1.LiveFrame_Close:
+		return isID(k.Close.GetConnection()) && k.Close.GetOffset() < maxOffset
+	case *wirev1.LiveFrame_Resume:
+		return isID(k.Resume.GetConnection()) && k.Resume.GetReceived() < maxOffset
+	}
+	return true
+}
+
+// maxOffset keeps sums of offsets and lengths from overflowing.
+const maxOffset = 1 << 62
+
+func isID(b []byte) bool { return len(b) == len(ID{}) }
+
+func bounded(w *wirev1.Identity) bool { return w == nil || proto.Size(w) <= MaxBundle }
+
+// appendFrame writes a frame in the form of a socket.
+func appendFrame(text bool, f *wirev1.LiveFrame) (websocket.MessageType, []byte, error) {
+	var b []byte
+	var err error
+	kind := websocket.MessageBinary
+	if text {
+		kind = websocket.MessageText
+		b, err = protojson.Marshal(f)
+	} else {
+		b, err = proto.Marshal(f)
+	}
+	if err != nil || len(b) > MaxFrame {
+		return kind, nil, fmt.Errorf("relay: frame of %d bytes: %w", len(b), message.TooLarge)
+	}
+	return kind, b, nil
+}
+
+func callFrame(c *wirev1.LiveCall) *wirev1.LiveFrame {
+	return &wirev1.LiveFrame{Kind: &wirev1.LiveFrame_Call{Call: c}}
+}
+
+func answerFrame(id ID, r Reason) *wirev1.LiveFrame {
+	return &wirev1.LiveFrame{Kind: &wirev1.LiveFrame_Answer{Answer: &wirev1.LiveAnswer{Connection: id[:], Reason: wirev1.LiveReason(r)}}}
+}
+
+func dataFrame(id ID, offset uint64, b []byte) *wirev1.LiveFrame {
+	return &wirev1.LiveFrame{Kind: &wirev1.LiveFrame_Data{Data: &wirev1.LiveData{Connection: id[:], Offset: offset, Bytes: b}}}
+}
+
+func creditFrame(id ID, consumed uint64) *wirev1.LiveFrame {
+	return &wirev1.LiveFrame{Kind: &wirev1.LiveFrame_Credit{Credit: &wirev1.LiveCredit{Connection: id[:], Consumed: consumed}}}
+}
+
+func closeFrame(id ID, r Reason, offset uint64) *wirev1.LiveFrame {
+	return &wirev1.LiveFrame{Kind: &wirev1.LiveFrame_Close{Close: &wirev1.LiveClose{Connection: id[:], Reason: wirev1.LiveReason(r), Offset: offset}}}
+}
+
+func resumeFrame(id ID, received uint64) *wirev1.LiveFrame {
+	return &wirev1.LiveFrame{Kind: &wirev1.LiveFrame_Resume{Resume: &wirev1.LiveResume{Connection: id[:], Received: received}}}
+}
+
+func refusalFrame(r *wirev1.Refusal) *wirev1.LiveFrame {
+	return &wirev1.LiveFrame{Kind: &wirev1.LiveFrame_Refusal{Refusal: r}}
+}
+
+func pongFrame() *wirev1.LiveFrame {
+	return &wirev1.LiveFrame{Kind: &wirev1.LiveFrame_Pong{Pong: &wirev1.LivePing{}}}
+}

@@ -1,0 +1,124 @@
+package relay
+
+import (
+	"context"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"airdispatch/message"
+	wirev1 "airdispatch/wire/airdispatch/v1"
+)
+
+// maxQueued is how many frames may wait for one socket beside the streams', which
+// windows bound: one that asks and does not read what it asked for gets no more.
+const maxQueued = 1024
+
+// socket is one WebSocket at the server.
+type socket struct {
+	server *Server
+	ws     *websocket.Conn
+	text   bool
+	size   int // of the frame that next returned, for its reader alone
+
+	// The server's mu guards what follows.
+	cancel  context.CancelFunc
+	seat    *seat
+	out     []item
+	writing bool
+	gone    bool
+	heard   time.Time
+}
+
+// item is something to be written. Credit is taken from its end when its turn
+// comes, so that any number of them are one.
+type item struct {
+	frame  *wirev1.LiveFrame
+	pair   *pair
+	credit int // the end whose credit it is, with pair
+}
+
+// seat is a session of an address: what stays when its socket breaks.
+type seat struct {
+	address   message.Address
+	person    *person
+	session   ID
+	socket    *socket // nil while it is away
+	protocols map[string]struct{}
+	served    uint64
+	pairs     map[*pair]struct{}
+	lost      time.Time // when the socket went
+}
+
+// next reads one frame.
+func (k *socket) next(ctx context.Context) (*wirev1.LiveFrame, error) {
+	kind, b, err := k.ws.Read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if (kind == websocket.MessageText) != k.text {
+		return nil, message.Invalid
+	}
+	k.size = len(b)
+	return parseFrame(k.text, b)
+}
+
+// drop breaks a socket; its reader notices and cleans up.
+func (k *socket) drop() {
+	k.cancel()
+	_ = k.ws.CloseNow() // it breaks either way
+}
+
+// send writes one frame past the queue, before there is one.
+func (k *socket) send(ctx context.Context, f *wirev1.LiveFrame) error {
+	kind, b, err := appendFrame(k.text, f)
+	if err != nil {
+		return err
+	}
+	return k.ws.Write(ctx, kind, b)
+}
+
+// enqueue puts something into a socket's queue; the caller holds mu. An idle
+// socket has no goroutine that writes: one is there while there is something to
+// write.
+func (s *Server) enqueue(k *socket, it item) {
+	if k == nil || k.gone {
+		return
+	}
+	k.out = append(k.out, it)
+	if k.writing || s.stopped {
+		return
+	}
+	k.writing = true
+	s.writers.Go(func() { s.write(k) })
+}
+
+// write empties a socket's queue.
+func (s *Server) write(k *socket) {
+	for {
+		s.mu.Lock()
+		if len(k.out) == 0 || k.gone {
+			k.writing, k.out = false, nil
+			s.mu.Unlock()
+			return
+		}
+		it := k.out[0]
+		k.out[0] = item{}
+		k.out = k.out[1:]
+		f := it.frame
+		if it.pair != nil {
+			e := &it.pair.ends[it.credit]
+			e.crediting = false
+			f = creditFrame(it.pair.id, e.consumed)
+		}
+		s.mu.Unlock()
+		// A peer that takes nothing is disconnected by the door of rpc.
+		if err := k.send(context.Background(), f); err != nil {
+			s.mu.Lock()
+			k.gone, k.writing, k.out = true, false, nil
+			s.mu.Unlock()
+			k.drop()
+			return
+		}
+	}
+}
