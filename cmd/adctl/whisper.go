@@ -1,0 +1,236 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/time/rate"
+
+	"airdispatch/cmd/internal/daemon"
+	"airdispatch/store/keyfile"
+	"airdispatch/whisper"
+)
+
+// Others take more than a burst of 60 and ten a second from one peer for a
+// flood; whoever pipes a long text in stays below that.
+const (
+	sayBurst = 40
+	sayRate  = 8
+)
+
+// whisperFlags are the flags of whisper.
+type whisperFlags struct {
+	nick, listen, files string
+	peers               []string
+	sign                bool
+}
+
+// whisperCommand is whisper: a room's chat without a server.
+func (a *app) whisperCommand() *cobra.Command {
+	var f whisperFlags
+	cmd := &cobra.Command{
+		Use: "whisper --nick N --listen HOST:PORT [--peer HOST:PORT]…", Short: "Chat with whoever is in the room, without servers or accounts", Args: cobra.NoArgs,
+		Long: "Chats with peers that pass on what is said until everybody has it. Each line of\nstandard input is a message, each message a line of standard output; after the end\nof standard input it goes on listening until it is interrupted.\n\n" +
+			"Nothing is encrypted, and a nickname proves nothing; --sign signs with your identity.\n\n" +
+			"Lines that begin with / are commands: /me …, /connect HOST:PORT, /disconnect HOST:PORT,\n/block HOST:PORT, /peers, /send FILE.",
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.whisper(cmd.Context(), f) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.nick, "nick", "", "the `NAME` that others see")
+	flags.StringVar(&f.listen, "listen", "", "where others reach you: `HOST:PORT`")
+	flags.StringArrayVar(&f.peers, "peer", nil, "a peer to begin with: `HOST:PORT`; may be repeated")
+	flags.BoolVar(&f.sign, "sign", false, "sign what you say with the identity of the home")
+	flags.StringVar(&f.files, "files", "", "save files that others send into this `DIR`ectory, never over a file")
+	return cmd
+}
+
+// whisper chats until the context ends.
+func (a *app) whisper(ctx context.Context, f whisperFlags) error {
+	c, l, err := a.whisperConfig(ctx, f)
+	if err != nil {
+		return err
+	}
+	node, err := whisper.New(c)
+	if err != nil {
+		_ = l.Close() // nobody came in yet
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ran := make(chan error, 1)
+	go func() { ran <- node.Run(ctx, l) }()
+	a.sayf("listening %s", c.Addr)
+	t := &talk{app: a, node: node, files: f.files}
+	err = t.run(ctx)
+	cancel()
+	return errors.Join(err, <-ran)
+}
+
+// whisperConfig opens the listener and says how the node is.
+func (a *app) whisperConfig(ctx context.Context, f whisperFlags) (c whisper.Config, l net.Listener, err error) {
+	if strings.TrimSpace(f.nick) == "" || f.listen == "" {
+		return c, nil, daemon.Usage("whisper needs --nick NAME and --listen HOST:PORT")
+	}
+	c = whisper.Config{Nick: f.nick, Dial: (&net.Dialer{}).DialContext, Rand: rand.Reader, Log: a.logger(), Local: ownAddresses()}
+	for _, p := range f.peers {
+		addr, err := peerAddress(ctx, p)
+		if err != nil {
+			return c, nil, err
+		}
+		c.Peers = append(c.Peers, addr)
+	}
+	if f.sign {
+		addr, err := a.need()
+		if err != nil {
+			return c, nil, err
+		}
+		if c.Keyring, err = keyfile.Read(a.keyPath(addr), a.passphrase); err != nil {
+			return c, nil, err
+		}
+	}
+	if _, _, err := net.SplitHostPort(f.listen); err != nil {
+		return c, nil, daemon.Usage("--listen %s: want HOST:PORT", f.listen)
+	}
+	l, err = (&net.ListenConfig{}).Listen(ctx, "tcp", f.listen)
+	if err != nil {
+		return c, nil, fmt.Errorf("whisper: %w", err)
+	}
+	c.Addr = reachable(l.Addr(), c.Local)
+	return c, l, nil
+}
+
+// peerAddress is a peer as the net names it: by number, where its name has one.
+func peerAddress(ctx context.Context, p string) (string, error) {
+	host, port, err := net.SplitHostPort(p)
+	if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || n == 0 {
+		return "", daemon.Usage("--peer %s: want HOST:PORT", p)
+	}
+	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil || len(found) == 0 {
+		return p, nil // its name may be known later
+	}
+	for _, ip := range found {
+		if ip.Unmap().Is4() {
+			return net.JoinHostPort(ip.Unmap().String(), port), nil
+		}
+	}
+	return net.JoinHostPort(found[0].String(), port), nil
+}
+
+// ownAddresses are the addresses of this host.
+func ownAddresses() []netip.Addr {
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	var out []netip.Addr
+	for _, a := range all {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			out = append(out, p.Addr().Unmap())
+		}
+	}
+	return out
+}
+
+// reachable is the address to tell others: that of the listener, or where it
+// listens at all of them the first that is not the loopback's.
+func reachable(at net.Addr, own []netip.Addr) string {
+	ap, err := netip.ParseAddrPort(at.String())
+	if err != nil || !ap.Addr().IsUnspecified() {
+		return at.String()
+	}
+	best := netip.MustParseAddr("127.0.0.1")
+	for _, a := range own {
+		if a.Is4() && a.IsGlobalUnicast() {
+			best = a
+			break
+		}
+		if a.IsGlobalUnicast() && best.IsLoopback() {
+			best = a
+		}
+	}
+	return netip.AddrPortFrom(best, ap.Port()).String()
+}
+
+// talk is one person at a node: what they type and what they see.
+type talk struct {
+	*app
+	node  *whisper.Node
+	files string
+}
+
+// run shows what is said and says what is typed, until the context ends. The end
+// of standard input ends nothing but that.
+func (t *talk) run(ctx context.Context) error {
+	ear, _ := t.node.Hear(0)
+	defer ear.Close()
+	typed, failed := make(chan string), make(chan error, 1)
+	go func() { failed <- readLines(ctx, t.in, typed) }()
+	pace := rate.NewLimiter(sayRate, sayBurst)
+	said := make(chan struct{})
+	go func() {
+		defer close(said)
+		for {
+			select {
+			case line, ok := <-typed:
+				if !ok || pace.Wait(ctx) != nil {
+					return
+				}
+				if err := t.typed(line); err != nil {
+					t.sayf("%s", visible(strings.TrimPrefix(err.Error(), "whisper: ")))
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	defer func() { <-said }()
+	for {
+		select {
+		case m := <-ear.C:
+			if m.Own {
+				continue
+			}
+			if err := t.show(m); err != nil {
+				return err
+			}
+		case err := <-failed:
+			if err != nil && ctx.Err() == nil {
+				return fmt.Errorf("whisper: read standard input: %w", err)
+			}
+			failed = nil
+		case <-ctx.Done():
+			return context.Canceled
+		}
+	}
+}
+
+// readLines passes on lines until their end. A line that is too long for a
+// message is cut into several.
+func readLines(ctx context.Context, r io.Reader, lines chan<- string) error {
+	defer close(lines)
+	in := bufio.NewReaderSize(r, whisper.MaxBody)
+	for {
+		b, _, err := in.ReadLine()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case lines <- string(b):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
