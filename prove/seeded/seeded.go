@@ -46,58 +46,64 @@ func At(file, from, to string) []Edit { return []Edit{{file, from, to}} }
 // Bench compiles and runs tests over the product with faults in it.
 type Bench struct {
 	// product is the root of its module; prove lies below it.
-	product      string
-	dir, overlay string
+	product, dir string
 	// mu guards sound.
 	mu sync.Mutex
 	// sound has, for each room, how its tests without any fault are compiled.
 	sound map[string]func() (string, error)
 }
 
-// Lay makes an overlay with all rows, each behind its tag. It is an error if
-// the text that a row replaces is not found exactly once.
+// Lay makes an overlay for each row, so that with one fault all that does not
+// depend on its file is compiled already. It is an error if the text that a row
+// replaces is not found exactly once.
 func Lay(ctx context.Context, dir string, rows []Fault) (*Bench, error) {
 	product, err := proof.Product(ctx)
 	if err != nil {
 		return nil, err
 	}
-	b := &Bench{product: product, dir: dir, overlay: filepath.Join(dir, "overlay.json"), sound: make(map[string]func() (string, error))}
-	replace := make(map[string]string)
-	tags := make(map[string][]string)
+	b := &Bench{product: product, dir: dir, sound: make(map[string]func() (string, error))}
 	for _, r := range rows {
-		files, err := Changed(product, r)
-		if err != nil {
+		if err := b.lay(r); err != nil {
 			return nil, err
-		}
-		for file, text := range files {
-			tags[file] = append(tags[file], Tagged+r.Tag)
-			copied := strings.TrimSuffix(file, ".go") + "_" + Tagged + r.Tag + ".go"
-			if replace[filepath.Join(product, copied)], err = b.put(copied, "//go:build "+Tagged+r.Tag, text); err != nil {
-				return nil, err
-			}
 		}
 	}
-	for file, list := range tags {
-		text, err := os.ReadFile(filepath.Join(product, file))
+	return b, nil
+}
+
+// lay makes the overlay of one row: each file that it changes is compiled without
+// the row's tag, and its changed copy with it.
+func (b *Bench) lay(r Fault) error {
+	files, err := Changed(b.product, r)
+	if err != nil {
+		return err
+	}
+	replace := make(map[string]string)
+	for file, changed := range files {
+		sound, err := os.ReadFile(filepath.Join(b.product, file))
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if replace[filepath.Join(product, file)], err = b.put(file, "//go:build !"+strings.Join(list, " && !"), string(text)); err != nil {
-			return nil, err
+		copied := strings.TrimSuffix(file, ".go") + "_" + Tagged + r.Tag + ".go"
+		for name, text := range map[string]string{
+			file:   "//go:build !" + Tagged + r.Tag + "\n\n" + string(sound),
+			copied: "//go:build " + Tagged + r.Tag + "\n\n" + changed,
+		} {
+			path := filepath.Join(b.dir, r.Tag+"--"+strings.ReplaceAll(name, "/", "--"))
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				return err
+			}
+			replace[filepath.Join(b.product, name)] = path
 		}
 	}
 	j, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return b, os.WriteFile(b.overlay, j, 0o600)
+	return os.WriteFile(b.overlay(r.Tag), j, 0o600)
 }
 
-// put writes a file of the overlay, with a build constraint before its text.
-func (b *Bench) put(file, constraint, text string) (string, error) {
-	path := filepath.Join(b.dir, strings.ReplaceAll(file, "/", "--"))
-	return path, os.WriteFile(path, []byte(constraint+"\n\n"+text), 0o600)
-}
+// overlay is where the overlay of a tag is.
+func (b *Bench) overlay(tag string) string { return filepath.Join(b.dir, tag+".json") }
 
 // Changed is the text of the files that a row changes.
 func Changed(product string, r Fault) (map[string]string, error) {
@@ -163,10 +169,14 @@ func (b *Bench) soundTests(ctx context.Context, room string) (string, error) {
 	return once()
 }
 
-// Compile makes the test binary of a room with a fault.
+// Compile makes the test binary of a room with a fault, or with Nothing as it is.
 func (b *Bench) Compile(ctx context.Context, room, tag string) (string, error) {
 	binary := filepath.Join(b.dir, strings.ReplaceAll(room, "/", "-")+"-"+tag+".test")
-	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-p", "1", "-vet=off", "-ldflags=-s -w", "-overlay", b.overlay, "-tags", Tagged+tag, "-o", binary, ".")
+	args := []string{"test", "-c", "-p", "1", "-vet=off", "-ldflags=-s -w", "-o", binary}
+	if tag != Nothing {
+		args = append(args, "-overlay", b.overlay(tag), "-tags", Tagged+tag)
+	}
+	cmd := exec.CommandContext(ctx, "go", append(args, ".")...)
 	cmd.Dir = b.Place(room)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("compile the tests of %s with %s: %w\n%s", room, tag, err, out)
