@@ -74,6 +74,8 @@ type link struct {
 	greeted bool
 	// eager gets messages; otherwise one of ours gets ids.
 	eager bool
+	// pruned was told to send ids only, since its last hello.
+	pruned bool
 	// fed has got the backlog.
 	fed bool
 	ids []string
@@ -139,7 +141,7 @@ func (c *core) say(now time.Time, m Message) (Message, error) {
 	}
 	c.seen.add(now, id)
 	c.kept.add(o)
-	c.spread(o, nil)
+	c.spread(o, nil, false)
 	return o.Message, nil
 }
 
@@ -174,7 +176,7 @@ func (c *core) receive(now time.Time, s *source, raw json.RawMessage) error {
 		}
 		o.set(keyID, o.ID)
 	}
-	asked := c.absent[o.ID] != nil
+	asked := c.absent[o.ID]
 	if own {
 		s.note(o.Addr)
 	}
@@ -183,7 +185,7 @@ func (c *core) receive(now time.Time, s *source, raw json.RawMessage) error {
 		c.duplicate(s)
 		return nil
 	}
-	if !asked && !c.authorMay(now, o.Addr) {
+	if asked == nil && !c.authorMay(now, o.Addr) {
 		if own {
 			return c.blame(now, s, o.Addr)
 		}
@@ -197,13 +199,14 @@ func (c *core) receive(now time.Time, s *source, raw json.RawMessage) error {
 	c.kept.add(o)
 	c.heard++
 	c.world.show(o.Message)
-	c.spread(o, s)
+	c.spread(o, s, asked != nil && asked.old)
 	return nil
 }
 
 // spread passes a message on: whole to old peers and to the neighbours in the
-// tree, by its id to the other neighbours. Its author and whoever brought it have it.
-func (c *core) spread(o *object, from *source) {
+// tree, by its id to the other neighbours. Its author and whoever brought it have
+// it. One that is stale was said before this peer came, so its kind has it.
+func (c *core) spread(o *object, from *source, stale bool) {
 	var old, ours []byte
 	for _, l := range c.links {
 		switch {
@@ -214,7 +217,7 @@ func (c *core) spread(o *object, from *source) {
 			}
 			c.world.send(l.addr, old)
 		case !l.up || !l.greeted: // hello tells it what it has missed
-		case l.eager:
+		case l.eager && !stale:
 			if ours == nil {
 				ours = o.bytes(true)
 			}

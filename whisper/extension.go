@@ -13,6 +13,8 @@ type extension struct {
 	Addr string `json:"Addr,omitempty"`
 	// IDs are ids of messages that the neighbour has, or wants.
 	IDs []string `json:"IDs,omitempty"`
+	// Old says that what is wanted is no news: it says nothing about the tree.
+	Old bool `json:"Old,omitempty"`
 	// Know are addresses of other peers of this kind.
 	Know []string `json:"Know,omitempty"`
 	// Chain and Signature prove who wrote the message.

@@ -10,7 +10,7 @@ import (
 // How long to wait for what somebody else has, before asking for it, and before
 // asking somebody else; and how often addresses are passed on.
 const (
-	askDelay    = 400 * time.Millisecond
+	askDelay    = time.Second
 	askAgain    = 1500 * time.Millisecond
 	gossipEvery = 30 * time.Second
 	maxAbsent   = 4096
@@ -24,6 +24,8 @@ type absence struct {
 	asked int
 	// place is where it stands among those that were told of.
 	place uint64
+	// old was said before somebody became a neighbour: the others have it.
+	old bool
 }
 
 // control takes what a neighbour of our kind says.
@@ -40,10 +42,12 @@ func (c *core) control(now time.Time, s *source, e *extension) error {
 	}
 	switch e.Kind {
 	case kindHave:
-		c.offered(now, s.peer, e.IDs)
+		c.offered(now, s.peer, e.IDs, false)
 		c.introduced(s, e.Know)
 	case kindWant:
-		l.eager = true
+		if !e.Old {
+			l.eager = true
+		}
 		for _, id := range e.IDs {
 			if o := c.kept.byID[id]; o != nil {
 				c.world.send(l.addr, o.bytes(true))
@@ -82,16 +86,25 @@ func (c *core) hello(now time.Time, s *source, e *extension) error {
 	if c.links[e.Addr] == nil && c.oursCount() >= 2*manyOurs {
 		return nil
 	}
-	c.shown(c.open(e.Addr, false))
-	ids := e.IDs
-	if c.heard == 0 { // a newcomer wants to know what is talked about, not all of it
-		ids = ids[max(0, len(ids)-backlog):]
-	}
-	c.offered(now, s.peer, ids)
+	l := c.open(e.Addr, false)
+	l.pruned = false // it pushes again
+	c.shown(l)
+	c.caughtUp(now, s.peer, e.IDs)
 	if c.oursCount() > manyOurs {
 		c.split(e.Addr)
 	}
 	return nil
+}
+
+// caughtUp notes what a new neighbour has. A newcomer wants to know what is
+// talked about, not all that was said.
+func (c *core) caughtUp(now time.Time, peer string, ids []string) {
+	if c.heard == 0 {
+		for _, id := range ids[:max(0, len(ids)-backlog)] {
+			c.seen.add(now, id)
+		}
+	}
+	c.offered(now, peer, ids, true)
 }
 
 // shown notes that a neighbour is of our kind.
@@ -134,14 +147,14 @@ func (c *core) split(newcomer string) {
 
 // duplicate tells a neighbour that its messages come by another way too.
 func (c *core) duplicate(s *source) {
-	if l := c.links[s.peer]; l != nil && l.ours && l.greeted && l.eager {
-		l.eager = false
+	if l := c.links[s.peer]; l != nil && l.ours && l.greeted && !l.pruned {
+		l.eager, l.pruned = false, true
 		c.world.send(l.addr, (&extension{Kind: kindPrune}).bytes())
 	}
 }
 
-// offered notes that a neighbour has messages.
-func (c *core) offered(now time.Time, peer string, ids []string) {
+// offered notes that a neighbour has messages; old were said before it was one.
+func (c *core) offered(now time.Time, peer string, ids []string, old bool) {
 	for _, id := range ids {
 		if c.seen.has(id) || id == "" {
 			continue
@@ -152,7 +165,7 @@ func (c *core) offered(now time.Time, peer string, ids []string) {
 				return
 			}
 			c.places++
-			a = &absence{due: now.Add(askDelay), place: c.places}
+			a = &absence{due: now.Add(askDelay), place: c.places, old: old}
 			c.absent[id] = a
 		}
 		if !slices.Contains(a.from, peer) && len(a.from) < manyOurs {
@@ -190,6 +203,7 @@ func (c *core) tick(now time.Time) {
 // ask asks for what is due, each message of one neighbour that has it.
 func (c *core) ask(now time.Time) {
 	want := make(map[string][]string)
+	old := make(map[string]bool)
 	for id, a := range c.absent {
 		if now.Before(a.due) {
 			continue
@@ -202,15 +216,18 @@ func (c *core) ask(now time.Time) {
 		a.asked++
 		a.due = now.Add(askAgain)
 		if l := c.links[peer]; l != nil && l.up && l.greeted && len(want[peer]) < maxList {
-			l.eager = true
+			if !a.old {
+				l.eager, l.pruned = true, false
+			}
 			want[peer] = append(want[peer], id)
+			old[peer] = a.old && (old[peer] || len(want[peer]) == 1)
 		} else {
 			a.due = now
 		}
 	}
 	for peer, ids := range want {
 		slices.SortFunc(ids, func(a, b string) int { return cmp.Compare(c.absent[a].place, c.absent[b].place) })
-		c.world.send(peer, (&extension{Kind: kindWant, IDs: ids}).bytes())
+		c.world.send(peer, (&extension{Kind: kindWant, IDs: ids, Old: old[peer]}).bytes())
 	}
 }
 
