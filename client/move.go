@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"airdispatch/message"
@@ -59,8 +61,8 @@ func (c *Client) moving(ctx context.Context, to message.Address) (move, error) {
 	} else {
 		m.old, _, _ = c.server(short)
 	}
-	for a, v := range verdicts {
-		w := wirev1.Verdict_VERDICT_ALLOW
+	for _, a := range inOrder(verdicts) {
+		v, w := verdicts[a], wirev1.Verdict_VERDICT_ALLOW
 		switch v {
 		case store.Stranger:
 			continue
@@ -70,12 +72,18 @@ func (c *Client) moving(ctx context.Context, to message.Address) (move, error) {
 		m.rules = append(m.rules, &wirev1.Rule{Address: a.Bytes(), Verdict: w})
 		met[a] = v
 	}
-	for a, v := range met {
-		if v != store.Block && a != c.me && len(m.ask) < maxAsked {
+	for _, a := range inOrder(met) {
+		if met[a] != store.Block && a != c.me && len(m.ask) < maxAsked {
 			m.ask = append(m.ask, a.Bytes())
 		}
 	}
 	return m, nil
+}
+
+// inOrder are the addresses that verdicts are about, in their order: what one tells
+// a server is the same whenever one tells it.
+func inOrder(verdicts map[message.Address]store.Verdict) []message.Address {
+	return slices.SortedFunc(maps.Keys(verdicts), message.Address.Compare)
 }
 
 // correspondents is everybody with whom there has been mail, or who has a name
