@@ -6,13 +6,16 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 
@@ -37,6 +40,8 @@ type job struct {
 	Seeds      []uint64
 	Operations int
 	Control    simworld.Control
+	// Trace is a directory for whole traces; empty for none.
+	Trace string
 }
 
 // played is one run as a process tells of it.
@@ -65,13 +70,12 @@ func run(ctx context.Context, o proof.Options) (proof.Figure, error) {
 		return proof.Figure{}, err
 	}
 	var jobs []job
-	for pass := range 2 {
+	for range 2 {
 		for from := 0; from < o.N; from += chunk {
 			j := job{Operations: operations}
 			for i := from; i < min(from+chunk, o.N); i++ {
 				j.Seeds = append(j.Seeds, o.Seed+uint64(i))
 			}
-			_ = pass
 			jobs = append(jobs, j)
 		}
 	}
@@ -79,8 +83,60 @@ func run(ctx context.Context, o proof.Options) (proof.Figure, error) {
 		return proof.Figure{}, err
 	}
 	f := proof.Figure{Violations: b.violations}
-	f.Words = fmt.Sprintf("%d seeds, %d operations, %d violations, %d seeds differed when they ran again", b.seeds, b.operations, len(b.violations)-b.differ, b.differ)
+	caught, missed, err := b.controls(ctx, o)
+	if err != nil {
+		return f, err
+	}
+	f.Violations = append(f.Violations, missed...)
+	all := sha256.New()
+	for i := range o.N {
+		fmt.Fprintln(all, b.sums[o.Seed+uint64(i)])
+	}
+	f.Words = fmt.Sprintf("%d seeds, %d operations, %d receipts held to, %d violations, %d seeds differed when they ran again, %d of 3 controls caught, traces %x",
+		b.seeds, b.operations, b.counts["receipts held to"], len(b.violations)-b.differ, b.differ, caught, all.Sum(nil)[:6])
+	for _, what := range slices.Sorted(maps.Keys(b.counts)) {
+		fmt.Fprintf(o.Said, "network: %7d %s\n", b.counts[what], what)
+	}
 	return f, nil
+}
+
+// controlTries is on how many seeds a control may be caught: whether a server that
+// forgets has anything to forget is a matter of luck.
+const controlTries = 5
+
+// controls runs the worlds in which something is spoiled on purpose. What they
+// find counts for nothing but that they find it.
+func (b *bench) controls(ctx context.Context, o proof.Options) (caught int, missed []string, err error) {
+	for c, name := range map[simworld.Control]string{
+		simworld.Forgets: "a server that forgets what it promised", simworld.Twice: "letters that come twice", simworld.Perturbed: "a delivery that comes later",
+	} {
+		found := false
+		for i := uint64(0); i < controlTries && !found; i++ {
+			seed := o.Seed + i
+			if c == simworld.Perturbed {
+				seed = o.Seed // whose trace is known
+			}
+			err := b.process(ctx, job{Seeds: []uint64{seed}, Operations: operations, Control: c}, func(p played) {
+				switch c {
+				case simworld.Forgets:
+					found = slices.ContainsFunc(p.Violations, func(v string) bool { return strings.HasPrefix(v, "I1: ") })
+				case simworld.Twice:
+					found = slices.ContainsFunc(p.Violations, func(v string) bool { return strings.HasPrefix(v, "I3: ") })
+				default:
+					found = p.Sum != b.sums[seed]
+				}
+			})
+			if err != nil {
+				return caught, missed, err
+			}
+		}
+		if found {
+			caught++
+		} else {
+			missed = append(missed, "the control was not caught: "+name)
+		}
+	}
+	return caught, missed, nil
 }
 
 // work runs jobs, as many at a time as there are processors.
@@ -114,7 +170,11 @@ func (b *bench) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	overlay, err := simclock.Overlay(root, b.dir)
+	goroot, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
+	if err != nil {
+		return err
+	}
+	overlay, err := simclock.Overlay(root, strings.TrimSpace(string(goroot)), b.dir)
 	if err != nil {
 		return err
 	}
@@ -136,7 +196,7 @@ func (b *bench) process(ctx context.Context, j job, take func(played)) error {
 	}
 	cmd := exec.CommandContext(ctx, b.binary, "-test.run", "^TestJob$", "-test.timeout", "0")
 	cmd.Dir = b.dir
-	cmd.Env = append(os.Environ(), jobVariable+"="+string(told), "GOMAXPROCS=1", "TMPDIR="+b.dir)
+	cmd.Env = append(os.Environ(), jobVariable+"="+string(told), "GOMAXPROCS=1", "GOGC=off", "TMPDIR="+b.dir)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err

@@ -3,7 +3,9 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 
@@ -11,9 +13,9 @@ import (
 )
 
 // play makes one run.
-func play(t *testing.T, shelf *simworld.Shelf, seed uint64, operations int, c simworld.Control) (o simworld.Outcome) {
+func play(t *testing.T, s simworld.Setting) (o simworld.Outcome) {
 	synctest.Test(t, func(t *testing.T) {
-		o = simworld.Play(t, simworld.Setting{Seed: seed, Shelf: shelf, Operations: operations, Control: c})
+		o = simworld.Play(t, s)
 	})
 	return o
 }
@@ -37,8 +39,17 @@ func TestJob(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := shelf(t)
-	for _, seed := range j.Seeds {
-		said, err := json.Marshal(played{Seed: seed, Control: j.Control, Outcome: play(t, s, seed, j.Operations, j.Control)})
+	for n, seed := range j.Seeds {
+		var trace io.Writer
+		if j.Trace != "" {
+			f, err := os.Create(filepath.Join(j.Trace, fmt.Sprintf("trace-%d-%d", seed, n)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			trace = f
+		}
+		said, err := json.Marshal(played{Seed: seed, Control: j.Control, Outcome: play(t, simworld.Setting{Seed: seed, Shelf: s, Operations: j.Operations, Control: j.Control, Trace: trace})})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -48,14 +59,14 @@ func TestJob(t *testing.T) {
 
 func TestTheSameSeedIsTheSameRun(t *testing.T) {
 	s := shelf(t)
-	first := play(t, s, 1, 600, simworld.None)
+	first := play(t, simworld.Setting{Seed: 1, Shelf: s, Operations: 600})
 	if len(first.Violations) > 0 {
 		t.Errorf("violated: %q", first.Violations)
 	}
-	if again := play(t, s, 1, 600, simworld.None); again.Sum != first.Sum {
+	if again := play(t, simworld.Setting{Seed: 1, Shelf: s, Operations: 600}); again.Sum != first.Sum {
 		t.Errorf("the traces of one seed differ: %s and %s", first.Sum, again.Sum)
 	}
-	if other := play(t, s, 2, 600, simworld.None); other.Sum == first.Sum {
+	if other := play(t, simworld.Setting{Seed: 2, Shelf: s, Operations: 600}); other.Sum == first.Sum {
 		t.Error("two seeds have one trace")
 	}
 }

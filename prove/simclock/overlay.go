@@ -12,9 +12,10 @@ import (
 const rooms = "rpc store tracker courier mailserver client"
 
 // Overlay writes into dir what `go build -overlay` needs for a product, whose
-// module lies at root, that asks this package for the time. It returns the name
-// of the file that says so.
-func Overlay(root, dir string) (string, error) {
+// module lies at root, that asks this package for the time, and for a Go, below
+// goroot, whose runtime throws no dice. It returns the name of the file that says
+// so.
+func Overlay(root, goroot, dir string) (string, error) {
 	replace := map[string]string{}
 	for _, room := range strings.Fields(rooms) {
 		err := filepath.WalkDir(filepath.Join(root, room), func(path string, d os.DirEntry, err error) error {
@@ -36,6 +37,9 @@ func Overlay(root, dir string) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("overlay: %w", err)
 		}
+	}
+	if err := dice(goroot, dir, replace); err != nil {
+		return "", err
 	}
 	list, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {

@@ -9,6 +9,12 @@
 // an overlay (Overlay), in which time.Now, time.Since and time.Until of its own
 // packages are the functions of this one; without the overlay every clock is
 // right. Goroutines that nobody labelled have the right time.
+//
+// The overlay also takes away the runtime's own dice: which of several cases a
+// select takes, which of several timers of one moment fires first, in which order
+// a map is read, and when somebody who runs has had enough. A bubble of
+// testing/synctest whose process has one thread (GOMAXPROCS=1) and no collector
+// meanwhile (GOGC=off) then does the same in every run.
 package simclock
 
 import (

@@ -35,6 +35,7 @@
 package simdisk
 
 import (
+	"bytes"
 	"maps"
 	"sync"
 )
@@ -136,6 +137,18 @@ func (d *Disk) Count() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.n
+}
+
+// Holds reports whether some bytes are in any file, as programs see it.
+func (d *Disk) Holds(b []byte) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, f := range d.names {
+		if bytes.Contains(f.live, b) {
+			return true
+		}
+	}
+	return false
 }
 
 // Dead reports whether the power is gone.

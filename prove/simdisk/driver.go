@@ -25,6 +25,10 @@ type Setting struct {
 	// Checkpoint, where not 0, is after how many pages the WAL goes into the
 	// file, so that losses meet that more often than once in 16 MiB.
 	Checkpoint int
+	// Planned plans each statement once, whatever is bound to it. Where SQLite may
+	// look at what is bound, it plans anew for every call that an index with a
+	// condition could serve.
+	Planned bool
 	// Careless syncs less than a store demands, and does not tell it.
 	Careless bool
 }
@@ -78,6 +82,11 @@ func (c *connector) Connect(context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, coded(err)
 	}
+	if c.setting.Planned {
+		if _, err := raw.Config(sqlite3.DBCONFIG_ENABLE_QPSG, true); err != nil {
+			return nil, errors.Join(coded(err), raw.Close())
+		}
+	}
 	for _, p := range c.pragmas {
 		if err := raw.Exec(p); err != nil {
 			return nil, errors.Join(coded(err), raw.Close())
@@ -88,7 +97,7 @@ func (c *connector) Connect(context.Context) (driver.Conn, error) {
 			return nil, errors.Join(coded(err), raw.Close())
 		}
 	}
-	return &conn{raw, c.setting}, nil
+	return &conn{raw, c.setting, map[string]*sqlite3.Stmt{}}, nil
 }
 
 // Driver is none: connections are opened here alone.
@@ -120,7 +129,13 @@ var errSilent = errors.New("does not say")
 type conn struct {
 	raw     *sqlite3.Conn
 	setting Setting
+	// idle are statements that nobody uses now, by their text: the commands'
+	// driver keeps them too, and to prepare one costs more than to run it.
+	idle map[string]*sqlite3.Stmt
 }
+
+// keptIdle bounds them.
+const keptIdle = 128
 
 // Prepare prepares one statement.
 func (c *conn) Prepare(query string) (driver.Stmt, error) {
@@ -129,6 +144,10 @@ func (c *conn) Prepare(query string) (driver.Stmt, error) {
 	}
 	if c.setting.Checkpoint > 0 && strings.HasPrefix(query, "PRAGMA wal_autocheckpoint") {
 		query = fmt.Sprintf("PRAGMA wal_autocheckpoint = %d", c.setting.Checkpoint)
+	}
+	if s := c.idle[query]; s != nil {
+		delete(c.idle, query)
+		return &stmt{c, s, query}, nil
 	}
 	s, tail, err := c.raw.Prepare(query)
 	if err != nil {
@@ -140,11 +159,17 @@ func (c *conn) Prepare(query string) (driver.Stmt, error) {
 		}
 		return nil, fmt.Errorf("not one statement: %s", query)
 	}
-	return &stmt{c, s}, nil
+	return &stmt{c, s, query}, nil
 }
 
 // Close closes it.
-func (c *conn) Close() error { return coded(c.raw.Close()) }
+func (c *conn) Close() error {
+	for _, s := range c.idle {
+		_ = s.Close() // the error is that of the last step, which was told
+	}
+	clear(c.idle)
+	return coded(c.raw.Close())
+}
 
 // Begin begins a transaction that writes.
 func (c *conn) Begin() (driver.Tx, error) {
@@ -161,11 +186,22 @@ func (c *conn) Rollback() error { return coded(c.raw.Exec("ROLLBACK")) }
 type stmt struct {
 	conn *conn
 	raw  *sqlite3.Stmt
+	text string
 }
 
-// Close closes it; the error is that of the last step, which was told.
+// Close puts it aside; the error is that of the last step, which was told.
 func (s *stmt) Close() error {
-	_ = s.raw.Close()
+	if s.raw == nil {
+		return nil
+	}
+	raw := s.raw
+	s.raw = nil
+	clean := errors.Join(raw.Reset(), raw.ClearBindings()) == nil
+	if clean && len(s.conn.idle) < keptIdle && s.conn.idle[s.text] == nil && !strings.HasPrefix(s.text, "PRAGMA") {
+		s.conn.idle[s.text] = raw
+		return nil
+	}
+	_ = raw.Close() // as above
 	return nil
 }
 

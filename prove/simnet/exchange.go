@@ -50,6 +50,9 @@ func (c *carrier) RoundTrip(req *http.Request) (*http.Response, error) {
 	if c.life.Err() != nil {
 		return nil, errReset
 	}
+	if req.Context().Err() != nil {
+		return nil, context.Cause(req.Context())
+	}
 	x, err := c.exchange(req, body)
 	if err != nil {
 		return nil, err

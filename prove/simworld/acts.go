@@ -14,7 +14,7 @@ import (
 
 // after is called when an act has ended.
 func (w *World) after(p *Person) {
-	if w.living {
+	if w.living && p.n >= 0 {
 		w.next(p)
 	}
 }
@@ -90,11 +90,25 @@ func (p *Person) send(ctx context.Context, dice *rand.Rand) error {
 	if dice.IntN(20) == 0 {
 		d.Body += strings.Repeat("and so on ", 2000)
 	}
+	err := p.dispatch(ctx, l, d)
+	if w.Control == Twice && err == nil {
+		err = p.dispatch(ctx, w.letter(&letter{author: p, to: l.to, terms: l.terms, until: l.until}), d)
+	}
+	return err
+}
+
+// write sends a letter as it is.
+func (p *Person) write(ctx context.Context, l *letter) error {
+	return p.dispatch(ctx, l, client.Draft{Subject: "a letter", Body: p.world.text(l)})
+}
+
+// dispatch sends a letter and notes what was promised.
+func (p *Person) dispatch(ctx context.Context, l *letter, d client.Draft) error {
 	for _, to := range l.to {
 		d.To = append(d.To, to.keyring.Address().String())
 	}
 	sent, err := p.client.Send(ctx, d)
-	w.promised(l, d.Body, sent, err)
+	p.world.promised(l, d.Body, sent, err)
 	return err
 }
 

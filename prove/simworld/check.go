@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"time"
 
+	"airdispatch/crypto"
 	"airdispatch/message"
 	"airdispatch/prove/simnet"
 	"airdispatch/store"
+	wirev1 "airdispatch/wire/airdispatch/v1"
 )
 
 // rounds are when, after everything was mended, people look after their mail.
@@ -47,6 +49,9 @@ func (w *World) heal() error {
 			})
 		}
 		w.bus.Run(w.ctx, w.still)
+		if n == 2 {
+			w.probe()
+		}
 	}
 	w.rest(time.Until(healed.Add(24 * time.Hour)))
 	for i, p := range w.people {
@@ -58,9 +63,63 @@ func (w *World) heal() error {
 		if err := h.kept.check(w.ctx); err != nil {
 			w.blame("%s: %v", h.name, err)
 		}
+		if h.kept.disk.Holds([]byte(mark)) {
+			w.blame("I7: the disk of %s has a private text", h.name)
+		}
 	}
+	w.righted()
+	w.ordered()
 	return nil
 }
+
+// standing is where somebody's identity stands at a host.
+type standing struct {
+	cards []message.ID
+	pair  message.Pair
+}
+
+// ordered holds every host to the highest card and route that it has ever held of
+// anybody (I6). Only the address that was stolen may change its branch.
+func (w *World) ordered() {
+	for _, h := range w.hosts() {
+		if h == w.rogue.host || !h.up {
+			continue
+		}
+		var ids store.Identities
+		if h.kept != nil {
+			ids = h.kept.mail.Identities
+		} else {
+			ids = h.records.Identities
+		}
+		for _, p := range w.people {
+			r, err := ids.Identity(w.ctx, p.keyring.Address())
+			if err != nil {
+				continue
+			}
+			now := standing{pair: r.Pair}
+			for _, c := range r.Cards {
+				now.cards = append(now.cards, cardID(c))
+			}
+			at := [2]string{h.name, p.name}
+			was, ok := w.held[at]
+			w.held[at] = now
+			if !ok || w.theft != nil && w.theft.victim == p {
+				continue
+			}
+			if len(now.cards) < len(was.cards) || now.pair.Compare(was.pair) < 0 {
+				w.blame("I6: %s held %v of %s and now holds %v", h.name, was.pair, p.name, now.pair)
+			}
+			for n, c := range was.cards {
+				if n < len(now.cards) && now.cards[n] != c {
+					w.blame("I6: %s changed the branch of %s", h.name, p.name)
+				}
+			}
+		}
+	}
+}
+
+// cardID tells cards apart.
+func cardID(s *wirev1.Signed) message.ID { return message.ID(crypto.Sum(s.GetBody())) }
 
 // rest lets time pass.
 func (w *World) rest(d time.Duration) {
@@ -77,7 +136,7 @@ func (w *World) honoured(h *Host) {
 	w.mu.Unlock()
 	for _, l := range letters {
 		for n, p := range l.kept {
-			if p.by != h {
+			if p.by != h || h == w.rogue.host {
 				continue
 			}
 			w.count("receipts held to")
@@ -101,23 +160,36 @@ func (w *World) honoured(h *Host) {
 // account is the last question to everybody: is all that was written there?
 func (p *Person) account(ctx context.Context) error {
 	w := p.world
-	if _, err := p.client.Sync(ctx); err != nil {
+	if _, err := p.client.Sync(ctx); err != nil && w.trusted(p.server, p) {
 		w.blame("I11: %s cannot read the inbox a day after: %v", p.name, err)
 		return err
 	}
 	if drafts, err := p.client.Drafts(ctx); err != nil || len(drafts) > 0 {
 		for _, d := range drafts {
+			if s := w.wrote(d.Body); s == nil || !w.owed(s.letter) {
+				continue
+			}
 			w.blame("I11: %s could not send a draft within a day: %s", p.name, d.Trouble)
 		}
 	}
 	for _, l := range w.ledger.letters {
 		for _, to := range l.to {
-			if to == p && len(l.kept) > 0 {
+			if to == p && len(l.kept) > 0 && w.trusted(l.kept[l.newest()].by, l.author, p) && !w.robbed(l, p) {
 				p.holds(ctx, l)
 			}
 		}
 	}
 	return p.look(ctx)
+}
+
+// owed reports whether nobody who lies has a hand in a letter.
+func (w *World) owed(l *letter) bool {
+	for _, to := range l.to {
+		if !w.trusted(l.author.server, l.author, to) || w.robbed(l, to) {
+			return false
+		}
+	}
+	return w.trusted(l.author.server, l.author)
 }
 
 // holds blames whatever is wrong with one letter at its reader.
@@ -133,6 +205,9 @@ func (p *Person) holds(ctx context.Context, l *letter) {
 	case times == 0 && p.deaf && w.lies(ctx, p, l.ref):
 		// The old server was away when its owner moved, and nobody else knows.
 		w.count("letters at a server that was left")
+		return
+	case times == 0 && l.terms == message.Ephemeral:
+		// It was over before it could be brought.
 		return
 	case times == 0:
 		w.blame("I3: %s does not see %s, a letter of %s, version %d%s", p.name, l.ref, l.author.name, newest, w.told(ctx, l, p))

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"sync"
 	"time"
 
@@ -47,7 +48,7 @@ func (w *World) host(name string, role message.Role) (*Host, error) {
 	n := len(w.trackers) + len(w.servers) + 1
 	h := &Host{world: w, name: name, role: role, place: w.bus.Place(name+".example", ip(n)), rand: &chance{seed: w.Seed, who: name}}
 	var err error
-	if h.keyring, err = newKeyring(role, h.rand); err != nil {
+	if h.keyring, _, err = newKeyring(role, h.rand); err != nil {
 		return nil, err
 	}
 	if err := h.certify(); err != nil {
@@ -63,13 +64,14 @@ func (w *World) host(name string, role message.Role) (*Host, error) {
 	return h, h.start()
 }
 
-// newKeyring makes an identity whose paper key is thrown away.
-func newKeyring(role message.Role, rand *chance) (*message.Keyring, error) {
+// newKeyring makes an identity, and its paper key.
+func newKeyring(role message.Role, rand *chance) (*message.Keyring, crypto.Secret, error) {
 	paper, err := crypto.RandomBytes(rand, 32)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return message.NewKeyring(role, paper, time.Now(), rand)
+	k, err := message.NewKeyring(role, paper, time.Now(), rand)
+	return k, paper, err
 }
 
 // certify makes the host's certificate and the route that pins it.
@@ -122,18 +124,16 @@ func (h *Host) start() error {
 	life := h.place.Life()
 	h.up, h.running = true, &sync.WaitGroup{}
 	if h.role == message.RoleTracker {
-		tracker.New(tracker.Config{
-			Keyring: h.keyring, Identity: func() *message.Identity { return h.identity }, Store: h.records, Verifier: crypto.NewVerifier(),
-			Rand: h.rand, Log: h.world.log.With("host", h.name),
-		}).Mount(s)
-		h.place.Start(s, h.leaf)
+		h.tracker(h.records).Mount(s)
+		h.place.Start(h.world.lie(h, s), h.leaf)
 		return nil
 	}
 	if err := h.kept.open(h.world.ctx); err != nil {
 		return err
 	}
-	m, c, done := h.mailServer(s)
-	h.place.Start(s, h.leaf)
+	m, c, done := h.mailServer(h.kept.mail)
+	m.Mount(s)
+	h.place.Start(h.world.lie(h, s), h.leaf)
 	h.running.Go(func() {
 		h.place.Clock.Wear()
 		defer done()
@@ -163,22 +163,49 @@ func (h *Host) publish(life context.Context, m *mailserver.Server) {
 	}
 }
 
+// tracker makes the room of a tracker.
+func (h *Host) tracker(records *store.Tracker) *tracker.Server {
+	return tracker.New(tracker.Config{
+		Keyring: h.keyring, Identity: func() *message.Identity { return h.identity }, Store: records, Verifier: crypto.NewVerifier(),
+		Rand: h.rand, Log: h.world.log.With("host", h.name),
+	})
+}
+
+// secondTracker is a tracker under the same name that begins with nothing.
+func (h *Host) secondTracker() http.Handler {
+	s := rpc.NewServer(rpc.ServerConfig{Log: h.world.log})
+	h.tracker(memory.NewTracker()).Mount(s)
+	return s
+}
+
+// secondServer is a mail server under the same name on another store, which brings
+// nothing to anybody.
+func (h *Host) secondServer(k *keep) http.Handler {
+	s := rpc.NewServer(rpc.ServerConfig{Log: h.world.log})
+	m, _, done := h.mailServer(k.mail)
+	m.Mount(s)
+	h.world.closing = append(h.world.closing, func() {
+		done()
+		_ = k.close() // nobody is promised anything by it
+	})
+	return s
+}
+
 // mailServer makes the rooms of a mail server.
-func (h *Host) mailServer(s *rpc.Server) (*mailserver.Server, *courier.Courier, func()) {
+func (h *Host) mailServer(mail *store.Mail) (*mailserver.Server, *courier.Courier, func()) {
 	verifier, log := crypto.NewVerifier(), h.world.log.With("host", h.name)
-	known := store.NewKnown(h.kept.mail.Identities, verifier)
+	known := store.NewKnown(mail.Identities, verifier)
 	client := rpc.NewClient(rpc.Config{Dial: noDial, Carrier: h.place.Carrier(), Verifier: verifier, Keyring: h.keyring})
 	resolver := tracker.NewResolver(tracker.ResolverConfig{Client: client, Trackers: h.world.references(), Known: known, Verifier: verifier, Log: log})
 	own := func() *message.Identity { return h.identity }
 	c := courier.New(courier.Config{
-		Identity: own, Client: client, Resolver: mailserver.Directory(resolver), Known: known, Tasks: h.kept.mail.Tasks, Outgoing: h.kept.mail.Outgoing,
-		Deliveries: h.kept.mail.Deliveries, Incoming: h.kept.mail.Incoming, Verifier: verifier, Rand: h.rand, Log: log,
+		Identity: own, Client: client, Resolver: mailserver.Directory(resolver), Known: known, Tasks: mail.Tasks, Outgoing: mail.Outgoing,
+		Deliveries: mail.Deliveries, Incoming: mail.Incoming, Verifier: verifier, Rand: h.rand, Log: log,
 	})
 	m := mailserver.New(mailserver.Config{
-		Keyring: h.keyring, Identity: own, Store: h.kept.mail, Known: known, Resolver: resolver, Client: client, Courier: c, Verifier: verifier,
+		Keyring: h.keyring, Identity: own, Store: mail, Known: known, Resolver: resolver, Client: client, Courier: c, Verifier: verifier,
 		Rand: h.rand, Accounts: mailserver.Open, Log: log, Limits: mailserver.Limits{PrefetchJitter: 5 * time.Second},
 	})
-	m.Mount(s)
 	return m, c, client.Close
 }
 

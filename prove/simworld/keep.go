@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 
+	"airdispatch/crypto"
 	"airdispatch/message"
 	"airdispatch/prove/simdisk"
 	"airdispatch/store"
 	"airdispatch/store/memory"
 	"airdispatch/store/sqlite"
+	wirev1 "airdispatch/wire/airdispatch/v1"
 )
 
 // Shelf has the disks of mail servers. One is enough for a process.
@@ -46,7 +48,7 @@ func (s *Shelf) keep() *keep {
 
 // open opens the store that is on the disk.
 func (k *keep) open(ctx context.Context) (err error) {
-	if k.plugged, err = k.shelf.machine.Plug(k.disk, simdisk.Setting{Checkpoint: 64}); err != nil {
+	if k.plugged, err = k.shelf.machine.Plug(k.disk, simdisk.Setting{Checkpoint: 64, Planned: true}); err != nil {
 		return err
 	}
 	if k.mail, k.db, err = sqlite.OpenMail(ctx, k.plugged.DB, k.blobs); err != nil {
@@ -62,6 +64,15 @@ func (k *keep) close() error {
 		return nil
 	}
 	return err
+}
+
+// identity is what the store holds of somebody.
+func (k *keep) identity(ctx context.Context, a message.Address) (*message.Identity, error) {
+	r, err := k.mail.Identities.Identity(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	return message.OpenIdentity(crypto.Single{}, &wirev1.Identity{Cards: r.Cards, Route: r.Route}, nil)
 }
 
 // check looks for damage.

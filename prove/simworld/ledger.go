@@ -33,6 +33,8 @@ type letter struct {
 	ref    message.Ref
 	// kept has what the author holds a receipt for, by version.
 	kept map[uint64]promise
+	// first is when it was begun.
+	first time.Time
 	// over is when the receipt for its tombstone came.
 	over time.Time
 	// unsure: something about it was asked for, and no answer came.
@@ -66,7 +68,7 @@ type ledger struct {
 func (w *World) letter(l *letter) *letter {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	l.n, l.kept = len(w.ledger.letters), map[uint64]promise{}
+	l.n, l.kept, l.first = len(w.ledger.letters), map[uint64]promise{}, time.Now()
 	w.ledger.letters = append(w.ledger.letters, l)
 	return l
 }
@@ -148,6 +150,7 @@ type shown struct {
 // when the person is not doing anything else.
 func (p *Person) look(ctx context.Context) error {
 	w := p.world
+	p.asked = p.asked[:0]
 	times := map[message.Ref]int{}
 	bodies := map[string]message.Ref{}
 	for _, q := range []client.InboxQuery{{}, {Requests: true}, {Archive: true}} {
@@ -167,10 +170,16 @@ func (p *Person) look(ctx context.Context) error {
 			}
 			bodies[body] = i.Ref
 		}
-		p.asked = p.asked[:0]
 		if q.Requests {
+			pushy := 0
 			for _, i := range items {
 				p.asked = append(p.asked, i.Ref.From)
+				if i.Ref.From == w.outcast {
+					pushy++
+				}
+			}
+			if pushy > crowd && !p.tainted {
+				w.blame("I10: %s has %d requests of one stranger", p.name, pushy)
 			}
 		}
 	}

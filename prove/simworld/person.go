@@ -22,15 +22,21 @@ type Person struct {
 	place   *simnet.Place
 	rand    *chance
 	keyring *message.Keyring
-	client  *client.Client
-	db      *sql.DB
-	server  *Host
-	acts    int
+	// paper is the seed of the highest rotation key.
+	paper  crypto.Secret
+	client *client.Client
+	db     *sql.DB
+	server *Host
+	acts   int
 	// seen is how messages were shown last, asked who waits among the requests.
 	seen  map[message.Ref]shown
 	asked []message.Address
 	// deaf: the person has left a server that could not be asked what had come.
 	deaf bool
+	// tainted: the person has had an account at a host that lies.
+	tainted bool
+	// floods is whom a rogue person floods.
+	floods *Person
 	// unsettled: not all trackers have taken the person's route.
 	unsettled bool
 	// life ends when the person's machine is switched off.
@@ -49,7 +55,7 @@ func (w *World) person(name string) error {
 	}
 	w.people = append(w.people, p)
 	var err error
-	if p.keyring, err = newKeyring(message.RoleUser, p.rand); err != nil {
+	if p.keyring, p.paper, err = newKeyring(message.RoleUser, p.rand); err != nil {
 		return err
 	}
 	if p.db, err = sql.Open("sqlite3", ":memory:"); err != nil {
@@ -69,6 +75,16 @@ func (p *Person) open() (err error) {
 	return err
 }
 
+// reopen opens the person's client anew.
+func (p *Person) reopen() {
+	if err := p.client.Close(); err != nil {
+		p.world.blame("%s: %v", p.name, err)
+	}
+	if err := p.open(); err != nil {
+		p.world.blame("%s: the home does not open: %v", p.name, err)
+	}
+}
+
 // now is the time by the person's own clock.
 func (p *Person) now() time.Time { return time.Now().Add(p.place.Clock.Ahead()) }
 
@@ -84,6 +100,7 @@ func (p *Person) close() {
 func (p *Person) register(ctx context.Context) error {
 	done, err := p.client.Register(ctx, client.Registration{Server: p.server.reference(), Trackers: p.world.references()})
 	p.unsettled = err != nil
+	p.tainted = p.tainted || p.world.rogue.host != nil && p.server == p.world.rogue.host
 	if done != nil {
 		for _, r := range done.Published {
 			p.unsettled = p.unsettled || r.Err != nil

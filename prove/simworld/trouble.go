@@ -20,6 +20,7 @@ const (
 // watch looks, whenever everybody is idle, whether all is within its bounds and
 // whether a disk has lost its power.
 func (w *World) watch() {
+	w.collect()
 	if n := runtime.NumGoroutine(); n > maxRoutines && !w.crowded {
 		w.crowded = true
 		w.blame("I10: %d goroutines", n)
@@ -32,6 +33,21 @@ func (w *World) watch() {
 		if h.up && h.kept.disk.Dead() {
 			w.down(h, w.dice(fmt.Sprintf("%s down %d", h.name, h.crashes)))
 		}
+	}
+}
+
+// collectAt is how much memory may be in use before it is collected, which
+// happens when everybody is idle and at no other time.
+const collectAt = 400 << 20
+
+// collect collects memory now and then.
+func (w *World) collect() {
+	if w.looks++; w.looks%50 != 0 {
+		return
+	}
+	var m runtime.MemStats
+	if runtime.ReadMemStats(&m); m.HeapAlloc > collectAt {
+		runtime.GC()
 	}
 }
 
@@ -59,7 +75,7 @@ func (w *World) up(h *Host) string {
 }
 
 // rest is the longest time without a new trouble.
-const rest = 2 * time.Minute
+const rest = time.Minute
 
 // trouble makes the n-th trouble, and has the next follow.
 func (w *World) trouble(n int) {
@@ -69,6 +85,9 @@ func (w *World) trouble(n int) {
 			return "no more"
 		}
 		w.trouble(n + 1)
+		if n%3 == 0 {
+			w.ordered()
+		}
 		return w.happen(dice)
 	})
 }
@@ -78,7 +97,10 @@ func (w *World) happen(dice *rand.Rand) string {
 	kinds := []struct {
 		weight int
 		do     func(*rand.Rand) string
-	}{{5, w.weather}, {4, w.split}, {2, w.swizzle}, {4, w.skew}, {4, w.fall}, {2, w.strike}, {1, w.lapse}, {3, w.startsAnew}}
+	}{
+		{5, w.weather}, {4, w.split}, {2, w.swizzle}, {4, w.skew}, {4, w.fall}, {2, w.strike}, {1, w.lapse}, {3, w.startsAnew}, {6, w.prowl},
+		{2, func(*rand.Rand) string { return w.turn() }},
+	}
 	total := 0
 	for _, k := range kinds {
 		total += k.weight
@@ -214,12 +236,7 @@ func (w *World) startsAnew(dice *rand.Rand) string {
 	p := w.people[dice.IntN(len(w.people))]
 	p.place.Crash()
 	w.bus.Post(time.Second, p.name+" starts", func() string {
-		if err := p.client.Close(); err != nil {
-			w.blame("%s: %v", p.name, err)
-		}
-		if err := p.open(); err != nil {
-			w.blame("%s: the home does not open: %v", p.name, err)
-		}
+		p.reopen()
 		return "runs"
 	})
 	return p.name

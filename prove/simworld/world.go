@@ -4,6 +4,7 @@
 package simworld
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -11,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
@@ -40,6 +42,8 @@ type Setting struct {
 	Operations int
 	// Control spoils the run on purpose.
 	Control Control
+	// Trace, where not nil, takes the whole trace.
+	Trace io.Writer `json:"-"`
 	// Log, where not nil, takes what hosts and clients say.
 	Log *slog.Logger
 }
@@ -51,6 +55,13 @@ type Control int
 const (
 	// None: nothing is spoiled.
 	None Control = iota
+	// Forgets: a server goes back to an older state of its disk, which loses what
+	// it has promised since.
+	Forgets
+	// Twice: clients send every letter a second time, as another message.
+	Twice
+	// Perturbed: one delivery comes a nanosecond later.
+	Perturbed
 )
 
 // Outcome is what came of a run.
@@ -77,11 +88,16 @@ type World struct {
 	trackers, servers []*Host
 	people            []*Person
 	pending           int
+	rogue             rogue
+	theft             *theft
+	// closing ends what belongs to no host.
+	closing []func()
 	// ending is what still runs at hosts that have crashed.
 	ending     sync.WaitGroup
 	living     bool
 	operations int
 	crowded    bool
+	looks      int
 
 	mu         sync.Mutex
 	sum        hash.Hash
@@ -92,6 +108,8 @@ type World struct {
 	ledger     ledger
 	// recalled has the messages for whose tombstone there is a receipt.
 	recalled map[message.Ref]bool
+	// held is how identities stood at hosts when one looked last.
+	held map[[2]string]standing
 	// outcast is an address that nobody welcomes.
 	outcast message.Address
 }
@@ -104,12 +122,13 @@ func Play(t *testing.T, s Setting) Outcome {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	w := &World{Setting: s, t: t, ctx: ctx, log: s.Log, sum: sha256.New(), counts: map[string]int{},
-		ledger: ledger{said: map[string]*said{}, byRef: map[message.Ref]*letter{}}, recalled: map[message.Ref]bool{},
+		ledger: ledger{said: map[string]*said{}, byRef: map[message.Ref]*letter{}}, recalled: map[message.Ref]bool{}, held: map[[2]string]standing{},
 	}
 	if w.log == nil {
 		w.log = slog.New(slog.DiscardHandler)
 	}
 	w.bus = simnet.New(s.Seed, w)
+	w.bus.Watch(w.overhear)
 	w.reseed()
 	if err := w.play(); err != nil {
 		w.blame("the world does not go on: %v", err)
@@ -125,11 +144,22 @@ func (w *World) Line(at time.Time, what string) {
 	defer w.mu.Unlock()
 	line := at.UTC().Format("01-02 15:04:05.000000000 ") + what
 	w.sum.Write([]byte(line + "\n"))
+	if w.Trace != nil {
+		fmt.Fprintln(w.Trace, line)
+	}
 	if w.lines = append(w.lines, line); len(w.lines) > 2*tail {
 		w.lines = append([]string(nil), w.lines[tail:]...)
 	}
 	w.steps++
 	w.reseed()
+}
+
+// overhear looks at all that goes over the network, past TLS: what is sealed must
+// not be readable there (I7).
+func (w *World) overhear(from, to string, b []byte) {
+	if bytes.Contains(b, []byte(mark)) {
+		w.blame("I7: a private text went from %s to %s", from, to)
+	}
 }
 
 // reseed begins the machine's own randomness anew with every operation, so that
@@ -161,6 +191,9 @@ func (w *World) play() error {
 	for _, p := range w.people {
 		w.next(p)
 	}
+	w.choose()
+	w.plan()
+	w.spoil()
 	w.trouble(0)
 	w.bus.Run(w.ctx, func() bool {
 		w.watch()
@@ -169,6 +202,27 @@ func (w *World) play() error {
 	w.operations = w.bus.Delivered() - begun
 	w.living = false
 	return w.heal()
+}
+
+// spoil does what a control asks for.
+func (w *World) spoil() {
+	h := w.servers[0]
+	switch w.Control {
+	case Perturbed:
+		w.bus.Perturb()
+	case Forgets:
+		w.bus.Post(2*time.Minute, "an older disk", func() string {
+			older := h.kept.disk.Clone()
+			w.bus.Post(8*time.Minute, "goes back", func() string {
+				if h.up {
+					h.crash()
+				}
+				h.kept.disk = older
+				return w.up(h)
+			})
+			return "is kept"
+		})
+	}
 }
 
 // settle builds everybody and has them move in.
@@ -206,6 +260,9 @@ func (w *World) close() {
 	for _, p := range w.people {
 		p.place.Crash()
 	}
+	if w.theft != nil {
+		w.theft.thief.place.Crash()
+	}
 	for _, h := range w.hosts() {
 		h.place.Crash()
 	}
@@ -214,6 +271,12 @@ func (w *World) close() {
 		h.halt()
 	}
 	w.ending.Wait()
+	for _, f := range w.closing {
+		f()
+	}
+	if w.theft != nil {
+		w.theft.thief.close()
+	}
 	for _, p := range w.people {
 		p.close()
 	}
