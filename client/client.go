@@ -80,6 +80,8 @@ type Client struct {
 	resolver *tracker.Resolver
 	// pursued is when trackers were last asked where the own server has gone.
 	pursued time.Time
+
+	live live
 }
 
 // Open opens the home and makes a Client. It asks nobody yet.
@@ -100,7 +102,7 @@ func Open(ctx context.Context, c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Client{c: c, home: h, log: c.Log, verifier: crypto.Single{}}
+	out := &Client{c: c, home: h, log: c.Log, verifier: crypto.Single{}, live: newLive()}
 	if c.RPC.Verifier != nil {
 		out.verifier = c.RPC.Verifier
 	}
@@ -122,8 +124,9 @@ func Open(ctx context.Context, c Config) (*Client, error) {
 	return out, nil
 }
 
-// Close closes connections and the home.
+// Close closes connections, listeners and the home.
 func (c *Client) Close() error {
+	c.live.close()
 	c.anon.Close()
 	c.net.Close()
 	return c.home.Close()

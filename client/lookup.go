@@ -180,6 +180,15 @@ func (c *Client) reader(ctx context.Context, a message.Address) (*message.Chain,
 	if a == c.me {
 		return c.c.Keyring.Chain, nil
 	}
+	found, err := c.confirmed(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	return found.Subject.Chain, nil
+}
+
+// confirmed is what a tracker stands behind just now, about a person who is at some server.
+func (c *Client) confirmed(ctx context.Context, a message.Address) (*tracker.Found, error) {
 	found, err := c.lookups(ctx).Fresh(ctx, a)
 	if err != nil {
 		return nil, fmt.Errorf("client: look up %s: %w", a, err)
@@ -201,7 +210,7 @@ func (c *Client) reader(ctx context.Context, a message.Address) (*message.Chain,
 	case found.Subject.Route == nil || len(found.Subject.Route.Servers(message.PurposeInbox)) == 0:
 		return nil, fmt.Errorf("client: %s is at no mail server now: %w", a, message.NotFound)
 	}
-	return chain, nil
+	return found, nil
 }
 
 // acquainted looks up, and does so again after showing one's cards where a

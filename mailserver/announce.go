@@ -38,7 +38,7 @@ func (s *Server) Announce(ctx context.Context, req *wirev1.AnnounceRequest) (*wi
 	if err != nil {
 		return nil, err
 	}
-	s.callers.Forget(a)
+	s.forget(a)
 	if i.Route == nil {
 		return nil, fmt.Errorf("mailserver: announce: no route: %w", message.Invalid)
 	}
@@ -132,7 +132,7 @@ func (s *Server) Leave(ctx context.Context, _ *wirev1.LeaveRequest) (*wirev1.Lea
 	if err := s.c.Store.Accounts.RemoveAccount(ctx, a); err != nil {
 		return nil, err
 	}
-	s.callers.Forget(a)
+	s.forget(a)
 	s.c.Log.Info("left", "account", a.Short())
 	return &wirev1.LeaveResponse{}, nil
 }

@@ -166,7 +166,7 @@ func (s *Server) learn(ctx context.Context, w *wirev1.Identity, held *message.Id
 		return nil, err
 	}
 	if held == nil || next.Chain.Len() != held.Chain.Len() || next.Chain.Head().ID != held.Chain.Head().ID {
-		s.callers.Forget(next.Address())
+		s.forget(next.Address())
 	}
 	return next, nil
 }

@@ -13,6 +13,7 @@ import (
 	"airdispatch/courier"
 	"airdispatch/crypto"
 	"airdispatch/message"
+	"airdispatch/relay"
 	"airdispatch/rpc"
 	"airdispatch/store"
 	"airdispatch/tracker"
@@ -36,6 +37,8 @@ type Config struct {
 	// Accounts says who may join.
 	Accounts AccountsPolicy
 	Limits   Limits
+	// Live bounds live connections.
+	Live relay.Limits
 	// Proxied says that calls come through a proxy on this machine, which names
 	// the asker's address in X-Forwarded-For.
 	Proxied bool
@@ -54,6 +57,7 @@ type Server struct {
 	rates   *rates
 	gates   *gates
 	self    selfAnswer
+	live    *relay.Server
 	// backoff of prefetches and of publishing itself.
 	backoff courier.Backoff
 	// introduced remembers which servers have been shown whose bundles.
@@ -92,6 +96,7 @@ func New(c Config) *Server {
 		publish:    make(chan struct{}, 1),
 		inquiries:  make(chan struct{}, 1),
 	}
+	s.live = relay.New(relay.Config{Authorizer: doorkeeper{s}, Limits: c.Live, Log: c.Log})
 	if c.Courier != nil {
 		c.Courier.OnNotice(func(owner message.Address) { s.hub.wake(topic{address: owner}) })
 	}
@@ -111,6 +116,7 @@ func (s *Server) Mount(r *rpc.Server) {
 	r.Mount(wirev1connect.NewMailboxHandler(s, options...))
 	r.Mount(wirev1connect.NewExchangeHandler(s, options...))
 	r.Mount(blobsPath, http.HandlerFunc(s.blobs))
+	r.Mount(relay.Path, s.live)
 }
 
 // Run does what has to be done with time: it fetches for owners, erases what is
@@ -126,9 +132,13 @@ func (s *Server) Run(ctx context.Context) error {
 	group.Go(func() { s.collectingBlobs(ctx) })
 	group.Go(func() { s.republishing(ctx) })
 	group.Go(func() { s.inquiring(ctx) })
+	group.Go(func() { _ = s.live.Run(ctx) }) // it has no errors
 	group.Wait()
 	return nil
 }
+
+// Live says how many live connections there are.
+func (s *Server) Live() relay.Counts { return s.live.Counts() }
 
 // Address is the server's own.
 func (s *Server) Address() message.Address { return s.address }

@@ -95,9 +95,10 @@ func (l *Line) attach() {
 	for _, s := range l.streams {
 		all = append(all, s)
 	}
+	serves := l.serves
 	l.mu.Unlock()
 	var frames []*wirev1.LiveFrame
-	if len(l.c.Protocols) > 0 {
+	if serves {
 		frames = append(frames, &wirev1.LiveFrame{Kind: &wirev1.LiveFrame_Serve{Serve: &wirev1.LiveServe{Protocols: l.c.Protocols}}})
 	}
 	for _, s := range all {
@@ -126,7 +127,7 @@ func (l *Line) detach() {
 func (l *Line) write(ctx, hard context.Context, ws *websocket.Conn, read <-chan error) (ended bool, err error) {
 	ping := time.NewTicker(rpc.HeartbeatEvery)
 	defer ping.Stop()
-	quiet := time.NewTimer(max(l.c.Linger, time.Second))
+	quiet := time.NewTimer(rpc.HeartbeatEvery)
 	defer quiet.Stop()
 	over := ctx.Done()
 	for {
@@ -135,9 +136,11 @@ func (l *Line) write(ctx, hard context.Context, ws *websocket.Conn, read <-chan 
 				return false, err
 			}
 		}
-		if over == nil && l.empty() {
+		left := l.unused()
+		if left <= 0 || over == nil && l.empty() {
 			return false, nil
 		}
+		quiet.Reset(left)
 		select {
 		case <-l.wake:
 		case err := <-read:
@@ -152,11 +155,6 @@ func (l *Line) write(ctx, hard context.Context, ws *websocket.Conn, read <-chan 
 				return false, err
 			}
 		case <-quiet.C:
-			if left := l.unused(); left <= 0 {
-				return false, nil
-			} else {
-				quiet.Reset(left)
-			}
 		}
 	}
 }
@@ -220,13 +218,11 @@ func (l *Line) empty() bool {
 func (l *Line) unused() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.c.Protocols) > 0 || len(l.streams)+l.users > 0 {
-		return max(l.c.Linger, time.Second)
+	if l.serves || len(l.streams)+l.users+len(l.queue)+len(l.places) > 0 {
+		return rpc.HeartbeatEvery
 	}
 	left := l.c.Linger - time.Since(l.used)
-	if left <= 0 {
-		l.over = true // so that nobody begins a call now
-	}
+	l.over = left <= 0 // so that nobody begins a call now
 	return left
 }
 
@@ -368,8 +364,9 @@ func (l *Line) called(ctx context.Context, w *wirev1.LiveCall) {
 		return
 	}
 	l.calls.Go(func() {
-		defer func() { <-l.places }()
 		l.c.OnCall(ctx, in)
+		<-l.places
+		l.nudge()
 	})
 }
 

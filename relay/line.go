@@ -31,8 +31,8 @@ type LineConfig struct {
 	// Self is who one is.
 	Self message.Address
 	// Open opens a WebSocket to the server, with an Access; it is called again
-	// whenever one breaks. See Opener.
-	Open func(ctx context.Context) (*websocket.Conn, error)
+	// whenever one breaks. See the function Open.
+	Open func(ctx context.Context) (*Socket, error)
 	// Corrected reports whether a refusal was about the clock and another try may
 	// succeed; may be nil.
 	Corrected func(error) bool
@@ -67,6 +67,7 @@ type Line struct {
 	isUp    bool
 	err     error // why it ended
 	over    bool
+	serves  bool
 	users   int // calls that are under way
 	streams map[ID]*Stream
 	pending map[ID]*pendingCall
@@ -102,7 +103,8 @@ func NewLine(c LineConfig) (*Line, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Line{
-		c: c, session: ID(session), wake: make(chan struct{}, 1), ended: make(chan struct{}), up: make(chan struct{}), used: time.Now(),
+		c: c, session: ID(session), wake: make(chan struct{}, 1), ended: make(chan struct{}), up: make(chan struct{}),
+		used: time.Now(), serves: len(c.Protocols) > 0,
 		places: make(chan struct{}, maxIncoming), streams: map[ID]*Stream{}, pending: map[ID]*pendingCall{},
 	}, nil
 }
@@ -167,12 +169,23 @@ func (l *Line) worth() bool {
 			delete(l.streams, id)
 		}
 	}
-	n := len(l.streams) + l.users
+	worth := len(l.streams)+l.users > 0 || l.serves
+	l.over = !worth // so that nobody begins a call now
 	l.mu.Unlock()
 	for _, s := range late {
 		s.fail(Gone)
 	}
-	return n > 0 || len(l.c.Protocols) > 0
+	return worth
+}
+
+// Retire takes no more calls. The line ends when nothing uses it any more.
+func (l *Line) Retire() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.serves {
+		l.serves = false
+		l.say(&wirev1.LiveFrame{Kind: &wirev1.LiveFrame_Serve{Serve: &wirev1.LiveServe{}}})
+	}
 }
 
 // connect opens a socket and says who one is.
