@@ -98,16 +98,18 @@ func newSource(host netip.Addr) *source {
 // core decides what becomes of what is said. It knows no sockets, clocks or
 // locks: whoever holds it calls one method at a time and passes the time.
 type core struct {
-	own    netip.AddrPort
-	addr   string
-	local  []netip.Addr
-	rand   io.Reader
-	world  world
-	prove  prover
-	seen   *seen
-	kept   *kept
-	links  map[string]*link
-	known  []string
+	own   netip.AddrPort
+	addr  string
+	local []netip.Addr
+	rand  io.Reader
+	world world
+	prove prover
+	seen  *seen
+	kept  *kept
+	links map[string]*link
+	known []string
+	// pins are what a person asked for; they are tried again when nobody is left.
+	pins   []string
 	absent map[string]*absence
 	author map[string]*rate.Limiter
 	bans   map[string]time.Time
@@ -280,6 +282,9 @@ func (c *core) open(addr string, pinned bool) *link {
 		c.world.dial(addr, pinned)
 	}
 	l.pinned = l.pinned || pinned
+	if pinned && !slices.Contains(c.pins, addr) {
+		c.pins = append(c.pins, addr)
+	}
 	return l
 }
 
@@ -353,8 +358,14 @@ func (c *core) ban(now time.Time, what string, d time.Duration) {
 		}
 	}
 	c.bans[what] = now.Add(d)
+	c.unpin(what)
 	c.part(what)
 	c.known = slices.DeleteFunc(c.known, func(k string) bool { return k == what })
+}
+
+// unpin forgets that a person asked for addr.
+func (c *core) unpin(addr string) {
+	c.pins = slices.DeleteFunc(c.pins, func(p string) bool { return p == addr })
 }
 
 // banned reports whether an address or a host is blacklisted.

@@ -225,3 +225,45 @@ func TestStreamEnds(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestFoundByDatagram: who announces itself is believed about its own host.
+func TestFoundByDatagram(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		from, datagram string
+		dialed         bool
+	}{
+		{"10.99.0.1", "10.99.0.1:55555", true},
+		{"10.99.0.1", "10.99.0.2:55555", false},
+		{"10.99.0.1", "127.0.0.1:22", false},
+		{"10.99.0.1", "198.51.100.1:80", false},
+		{"10.99.0.1", "10.99.0.1:55555\n", false},
+		{"10.99.0.1", "10.99.0.1", false},
+		{"10.99.0.1", "", false},
+		{"10.99.0.1", strings.Repeat("1", 65), false},
+		{"192.0.2.1", "192.0.2.1:5000", false},
+	} {
+		w := &paper{}
+		n := newCore("192.0.2.1:5000", nil, rand.Reader, w)
+		n.found(someTime(), netip.MustParseAddr(c.from), []byte(c.datagram))
+		if got := len(w.dialed) == 1; got != c.dialed || len(w.sent) != 0 {
+			t.Errorf("%q from %s: dialed %v, sent %v", c.datagram, c.from, w.dialed, w.sent)
+		}
+	}
+}
+
+// FuzzDatagram: nothing that comes from another host leads anywhere else.
+func FuzzDatagram(f *testing.F) {
+	for _, s := range []string{"10.99.0.1:55555", "[fe80::1%eth0]:1", ":", "127.0.0.1:22", "\xff"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		w := &paper{}
+		newCore("192.0.2.1:5000", nil, rand.Reader, w).found(someTime(), netip.MustParseAddr("10.99.0.1"), b)
+		for _, addr := range w.dialed {
+			if !strings.HasPrefix(addr, "10.99.0.1:") && !strings.HasPrefix(addr, "[::ffff:10.99.0.1]:") {
+				t.Errorf("%q leads to %s", b, addr)
+			}
+		}
+	})
+}

@@ -47,6 +47,11 @@ type Config struct {
 	Peers []string
 	// Dial opens a connection.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Discover is a socket on which peers announce themselves, or nil. Run sends
+	// one datagram to Announce and closes it at the end.
+	Discover net.PacketConn
+	// Announce is where to say that this node is here.
+	Announce net.Addr
 	// Rand is where ids and choices come from.
 	Rand io.Reader
 	// Keyring signs what is said here, if it is not nil.
@@ -131,6 +136,9 @@ func (n *Node) Run(ctx context.Context, l net.Listener) error {
 	})
 	defer stop()
 	n.work.Go(func() { n.ticks(ctx) })
+	if n.cfg.discovers() {
+		n.work.Go(func() { n.announce(ctx) })
+	}
 	err := n.accept(ctx, l)
 	cancel()
 	n.work.Wait()
@@ -287,6 +295,7 @@ func (n *Node) Connect(addr string) error {
 func (n *Node) Disconnect(addr string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.core.unpin(addr)
 	n.core.part(addr)
 }
 

@@ -401,3 +401,35 @@ func TestFilesGoThrough(t *testing.T) {
 		t.Error("a file beyond the bound was sent")
 	}
 }
+
+// TestDiscovery: one datagram, the address and nothing else, goes out; who sends
+// one is dialled, and gets nothing until something is said.
+func TestDiscovery(t *testing.T) {
+	t.Parallel()
+	room, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	must(t, err)
+	defer room.Close()
+	mine, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	must(t, err)
+	n, _ := start(t, whisper.Config{Nick: "ann", Discover: mine, Announce: room.LocalAddr()})
+	b := make([]byte, 100)
+	must(t, room.SetReadDeadline(time.Now().Add(patience)))
+	size, from, err := room.ReadFrom(b)
+	must(t, err)
+	if got := string(b[:size]); got != n.Addr() {
+		t.Errorf("the datagram is %q, want %q", got, n.Addr())
+	}
+	old := newOldPeer(t)
+	for _, datagram := range []string{"", "x", old.addr} {
+		_, err = room.WriteTo([]byte(datagram), from)
+		must(t, err)
+	}
+	until(t, "the old peer is dialled", func() bool {
+		p := n.Peers()
+		return len(p) == 1 && p[0].Addr == old.addr && p[0].Up
+	})
+	must(t, n.Say("found you"))
+	if got := old.next(t); !strings.Contains(got, "found you") {
+		t.Errorf("got %s", got)
+	}
+}

@@ -10,7 +10,8 @@ import (
 // How long to wait for what somebody else has, before asking for it, and before
 // asking somebody else; and how often addresses are passed on.
 const (
-	askDelay    = time.Second
+	askDelay    = 700 * time.Millisecond
+	askSpread   = 2000 // milliseconds
 	askAgain    = 1500 * time.Millisecond
 	gossipEvery = 30 * time.Second
 	maxAbsent   = 4096
@@ -57,9 +58,7 @@ func (c *core) control(now time.Time, s *source, e *extension) error {
 		l.eager = false
 	case kindPart:
 		c.introduced(s, e.Know)
-		if !l.pinned {
-			c.part(l.addr)
-		}
+		c.part(l.addr)
 		for _, addr := range e.Know {
 			if slices.Contains(c.known, addr) && c.oursCount() < manyOurs {
 				c.open(addr, false).ours = true
@@ -165,13 +164,20 @@ func (c *core) offered(now time.Time, peer string, ids []string, old bool) {
 				return
 			}
 			c.places++
-			a = &absence{due: now.Add(askDelay), place: c.places, old: old}
+			a = &absence{due: now.Add(c.patience()), place: c.places, old: old}
 			c.absent[id] = a
 		}
 		if !slices.Contains(a.from, peer) && len(a.from) < manyOurs {
 			a.from = append(a.from, peer)
 		}
 	}
+}
+
+// patience is how long to wait before asking. It differs, so that where a branch
+// of the tree broke one asks, and the others get it from that one: if all asked,
+// there would be a knot of new branches to be pruned again.
+func (c *core) patience() time.Duration {
+	return askDelay + time.Duration(c.pick(askSpread))*time.Millisecond
 }
 
 // tick does what is due: ids to neighbours outside the tree, questions for what
@@ -185,6 +191,11 @@ func (c *core) tick(now time.Time) {
 	}
 	c.ask(now)
 	c.seen.forget(now)
+	if len(c.links) == 0 {
+		for _, addr := range c.pins {
+			c.open(addr, true)
+		}
+	}
 	if c.oursCount() < fewOurs {
 		if addr := c.another(now); addr != "" {
 			c.open(addr, false).ours = true

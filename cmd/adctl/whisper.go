@@ -29,9 +29,9 @@ const (
 
 // whisperFlags are the flags of whisper.
 type whisperFlags struct {
-	nick, listen, files string
-	peers               []string
-	sign                bool
+	nick, listen, files, discover string
+	peers                         []string
+	sign                          bool
 }
 
 // whisperCommand is whisper: a room's chat without a server.
@@ -48,6 +48,7 @@ func (a *app) whisperCommand() *cobra.Command {
 	flags.StringVar(&f.nick, "nick", "", "the `NAME` that others see")
 	flags.StringVar(&f.listen, "listen", "", "where others reach you: `HOST:PORT`")
 	flags.StringArrayVar(&f.peers, "peer", nil, "a peer to begin with: `HOST:PORT`; may be repeated")
+	flags.StringVar(&f.discover, "discover", "", "announce yourself to `HOST:PORT` by a datagram, and listen there for others: a broadcast or multicast address")
 	flags.BoolVar(&f.sign, "sign", false, "sign what you say with the identity of the home")
 	flags.StringVar(&f.files, "files", "", "save files that others send into this `DIR`ectory, never over a file")
 	return cmd
@@ -105,7 +106,40 @@ func (a *app) whisperConfig(ctx context.Context, f whisperFlags) (c whisper.Conf
 		return c, nil, fmt.Errorf("whisper: %w", err)
 	}
 	c.Addr = reachable(l.Addr(), c.Local)
+	if f.discover != "" {
+		if err := a.discovery(ctx, &c, f.discover); err != nil {
+			_ = l.Close() // nobody came in yet
+			return c, nil, err
+		}
+	}
 	return c, l, nil
+}
+
+// discovery opens the socket on which peers announce themselves. Where another
+// program of this host has it, one can still announce oneself.
+func (a *app) discovery(ctx context.Context, c *whisper.Config, at string) error {
+	to, err := net.ResolveUDPAddr("udp", at)
+	if err != nil || to.IP == nil || to.Port == 0 {
+		return daemon.Usage("--discover %s: want HOST:PORT", at)
+	}
+	network, everywhere := "udp4", net.JoinHostPort("0.0.0.0", strconv.Itoa(to.Port))
+	if to.IP.To4() == nil {
+		network, everywhere = "udp6", net.JoinHostPort("::", strconv.Itoa(to.Port))
+	}
+	c.Announce = to
+	switch {
+	case to.IP.IsMulticast():
+		c.Discover, err = net.ListenMulticastUDP(network, nil, to)
+	case to.IP.IsLoopback():
+		c.Discover, err = (&net.ListenConfig{}).ListenPacket(ctx, network, to.String())
+	default:
+		c.Discover, err = (&net.ListenConfig{}).ListenPacket(ctx, network, everywhere)
+	}
+	if err != nil {
+		a.sayf("others that announce themselves will not be heard: %s", visible(err.Error()))
+		c.Discover, err = (&net.ListenConfig{}).ListenPacket(ctx, network, ":0")
+	}
+	return err
 }
 
 // peerAddress is a peer as the net names it: by number, where its name has one.
