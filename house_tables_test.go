@@ -7,13 +7,15 @@ var floors = map[string]int{
 
 	"internal/town": 5, // puts everything together, as a door does
 
-	"mailserver": 4,
-	"client":     4,
-	"whisper":    4,
+	"mailserver":  4,
+	"client":      4,
+	"whisper":     4,
+	"whisper/web": 4,
 
 	"tracker": 3,
 	"courier": 3,
 	"relay":   3,
+	"nearby":  3,
 
 	"rpc":             2,
 	"store":           2,
@@ -101,6 +103,7 @@ var outsideWorld = map[string][]string{
 var cryptoBeyond = map[string][]string{
 	"rpc":           {"crypto/tls", "crypto/x509", "crypto/x509/pkix"},
 	"relay":         {"crypto/tls"},
+	"nearby":        {"crypto/tls"},
 	"cmd":           {"crypto/tls", "crypto/x509", "crypto/x509/pkix", "crypto/rand"},
 	"internal/town": {"crypto/tls", "crypto/x509", "crypto/x509/pkix", "crypto/rand"},
 }

@@ -29,7 +29,7 @@ const (
 
 // whisperFlags are the flags of whisper.
 type whisperFlags struct {
-	nick, listen, files, discover string
+	nick, listen, files, discover, http string
 	peers                         []string
 	sign                          bool
 }
@@ -49,6 +49,7 @@ func (a *app) whisperCommand() *cobra.Command {
 	flags.StringVar(&f.listen, "listen", "", "where others reach you: `HOST:PORT`")
 	flags.StringArrayVar(&f.peers, "peer", nil, "a peer to begin with: `HOST:PORT`; may be repeated")
 	flags.StringVar(&f.discover, "discover", "", "announce yourself to `HOST:PORT` by a datagram, and listen there for others: a broadcast or multicast address")
+	flags.StringVar(&f.http, "http", "", "serve a page for your browser at `HOST:PORT` of this computer's loopback interface")
 	flags.BoolVar(&f.sign, "sign", false, "sign what you say with the identity of the home")
 	flags.StringVar(&f.files, "files", "", "save files that others send into this `DIR`ectory, never over a file")
 	return cmd
@@ -67,12 +68,22 @@ func (a *app) whisper(ctx context.Context, f whisperFlags) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	var p *whisperPage
+	if f.http != "" {
+		if p, err = a.openPage(ctx, node, f.http); err != nil {
+			_ = l.Close() // nobody came in yet
+			return err
+		}
+	}
 	ran := make(chan error, 1)
 	go func() { ran <- node.Run(ctx, l) }()
 	a.sayf("listening %s", c.Addr)
 	t := &talk{app: a, node: node, files: f.files}
 	err = t.run(ctx)
 	cancel()
+	if p != nil {
+		err = errors.Join(err, p.close())
+	}
 	return errors.Join(err, <-ran)
 }
 
