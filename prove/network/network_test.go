@@ -57,16 +57,14 @@ func TestJob(t *testing.T) {
 	}
 }
 
-func TestTheSameSeedIsTheSameRun(t *testing.T) {
-	s := shelf(t)
-	first := play(t, simworld.Setting{Seed: 1, Shelf: s, Operations: 600})
-	if len(first.Violations) > 0 {
-		t.Errorf("violated: %q", first.Violations)
+// TestAWorldKeepsItsWord runs a short one without the overlay that makes two runs
+// the same: whatever order things come in, nobody breaks a promise.
+func TestAWorldKeepsItsWord(t *testing.T) {
+	o := play(t, simworld.Setting{Seed: 1, Shelf: shelf(t), Operations: 400})
+	if len(o.Violations) > 0 {
+		t.Errorf("violated: %q\n%q", o.Violations, o.Tail)
 	}
-	if again := play(t, simworld.Setting{Seed: 1, Shelf: s, Operations: 600}); again.Sum != first.Sum {
-		t.Errorf("the traces of one seed differ: %s and %s", first.Sum, again.Sum)
-	}
-	if other := play(t, simworld.Setting{Seed: 2, Shelf: s, Operations: 600}); other.Sum == first.Sum {
-		t.Error("two seeds have one trace")
+	if o.Operations < 400 || o.Counts["receipts"] == 0 {
+		t.Errorf("nothing happened: %d operations, %v", o.Operations, o.Counts)
 	}
 }

@@ -59,8 +59,17 @@ func (p *Person) repertoire(dice *rand.Rand) []act {
 		{"reads posts", 3, func(ctx context.Context) error { return p.posts(ctx, dice) }},
 		{"tries again", 8, p.again},
 		{"moves", 2, func(ctx context.Context) error { return p.move(ctx, dice) }},
-		{"registers again", 1, p.register},
+		{"registers again", p.eager(), p.register},
 	}
+}
+
+// eager is how much a person wants to register again: more where something of it
+// did not work.
+func (p *Person) eager() int {
+	if p.unsettled {
+		return 15
+	}
+	return 1
 }
 
 // send writes to one to three people.
@@ -203,6 +212,12 @@ func (p *Person) again(ctx context.Context) error {
 	}
 	for _, d := range drafts {
 		s := p.world.wrote(d.Body)
+		if s == nil && strings.HasPrefix(d.Body, "a letter into the dark") {
+			if err := p.client.DeleteDraft(ctx, d.ID); err != nil {
+				return err
+			}
+			continue
+		}
 		if s == nil {
 			p.world.blame("I2: %s has a draft that nobody wrote: %.40q", p.name, d.Body)
 			continue
@@ -222,11 +237,8 @@ func (p *Person) again(ctx context.Context) error {
 
 // move opens an account at another server.
 func (p *Person) move(ctx context.Context, dice *rand.Rand) error {
-	was := p.server
-	p.server = p.world.servers[dice.IntN(len(p.world.servers))]
-	err := p.register(ctx)
-	if a, accountErr := p.client.Account(ctx); accountErr == nil && a.Server.Address != p.server.keyring.Address() {
-		p.server = was
+	if !p.unsettled {
+		p.goal = p.world.servers[dice.IntN(len(p.world.servers))]
 	}
-	return err
+	return p.register(ctx)
 }

@@ -68,6 +68,9 @@ func (k *keep) close() error {
 
 // identity is what the store holds of somebody.
 func (k *keep) identity(ctx context.Context, a message.Address) (*message.Identity, error) {
+	if k.mail == nil {
+		return nil, message.Unavailable // its server is down
+	}
 	r, err := k.mail.Identities.Identity(ctx, a)
 	if err != nil {
 		return nil, err

@@ -26,8 +26,9 @@ type Person struct {
 	paper  crypto.Secret
 	client *client.Client
 	db     *sql.DB
-	server *Host
-	acts   int
+	// server is where the account is, goal where the person wants it.
+	server, goal *Host
+	acts         int
 	// seen is how messages were shown last, asked who waits among the requests.
 	seen  map[message.Ref]shown
 	asked []message.Address
@@ -35,6 +36,8 @@ type Person struct {
 	deaf bool
 	// tainted: the person has had an account at a host that lies.
 	tainted bool
+	// busyWithLure: a letter to nowhere is being written.
+	busyWithLure bool
 	// floods is whom a rogue person floods.
 	floods *Person
 	// unsettled: not all trackers have taken the person's route.
@@ -53,6 +56,7 @@ func (w *World) person(name string) error {
 		world: w, n: n, name: name, place: w.bus.Place(name, ip(100+n)), rand: &chance{seed: w.Seed, who: name}, server: w.servers[n%len(w.servers)],
 		seen: map[message.Ref]shown{},
 	}
+	p.goal = p.server
 	w.people = append(w.people, p)
 	var err error
 	if p.keyring, p.paper, err = newKeyring(message.RoleUser, p.rand); err != nil {
@@ -96,15 +100,18 @@ func (p *Person) close() {
 	_ = p.db.Close() // memory
 }
 
-// register opens an account at the person's server.
+// register opens an account where the person wants one.
 func (p *Person) register(ctx context.Context) error {
-	done, err := p.client.Register(ctx, client.Registration{Server: p.server.reference(), Trackers: p.world.references()})
+	p.tainted = p.tainted || p.world.rogue.host != nil && p.goal == p.world.rogue.host
+	done, err := p.client.Register(ctx, client.Registration{Server: p.goal.reference(), Trackers: p.world.references()})
 	p.unsettled = err != nil
-	p.tainted = p.tainted || p.world.rogue.host != nil && p.server == p.world.rogue.host
 	if done != nil {
 		for _, r := range done.Published {
 			p.unsettled = p.unsettled || r.Err != nil
 		}
+	}
+	if a, accountErr := p.client.Account(ctx); accountErr == nil && a.Server.Address == p.goal.keyring.Address() {
+		p.server = p.goal
 	}
 	return err
 }

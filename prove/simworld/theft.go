@@ -3,7 +3,6 @@ package simworld
 import (
 	"context"
 	"database/sql"
-	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -18,7 +17,6 @@ import (
 // paper key out of the drawer.
 type theft struct {
 	victim, thief *Person
-	stolen        time.Time
 	// settled is when all trackers had the owner's new card; zero before.
 	settled time.Time
 }
@@ -34,7 +32,7 @@ func (w *World) plan() {
 		if !w.living {
 			return "too late"
 		}
-		w.theft = &theft{victim: victim, stolen: time.Now()}
+		w.theft = &theft{victim: victim}
 		if err := w.steal(dice); err != nil {
 			w.blame("the theft goes wrong: %v", err)
 		}
@@ -86,6 +84,7 @@ func (w *World) steal(dice *rand.Rand) (err error) {
 	p := &Person{
 		world: w, n: -1, name: "thief", place: w.bus.Place("thief", ip(200)), rand: r, server: w.servers[dice.IntN(len(w.servers))], seen: map[message.Ref]shown{},
 	}
+	p.goal = p.server
 	own, err := crypto.NewSigningKey(r)
 	if err != nil {
 		return err
@@ -183,6 +182,3 @@ func (w *World) probe() {
 		return err
 	})
 }
-
-// text of a theft for a trace.
-func (t *theft) String() string { return fmt.Sprintf("%s at %s", t.victim.name, t.stolen) }

@@ -98,7 +98,7 @@ func (w *World) happen(dice *rand.Rand) string {
 		weight int
 		do     func(*rand.Rand) string
 	}{
-		{5, w.weather}, {4, w.split}, {2, w.swizzle}, {4, w.skew}, {4, w.fall}, {2, w.strike}, {1, w.lapse}, {3, w.startsAnew}, {6, w.prowl},
+		{5, w.weather}, {4, w.split}, {2, w.swizzle}, {4, w.skew}, {4, w.fall}, {2, w.strike}, {1, w.lapse}, {3, w.startsAnew}, {6, w.prowl}, {1, w.lured},
 		{2, func(*rand.Rand) string { return w.turn() }},
 	}
 	total := 0

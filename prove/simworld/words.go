@@ -16,10 +16,11 @@ type words struct {
 // Enabled takes everything.
 func (words) Enabled(context.Context, slog.Level) bool { return true }
 
-// Handle notes that the person has moved without having heard the old server out:
-// what lay there from strangers, the person does not know of.
+// Handle notes that the person has moved and could not hear the old server out, or
+// tell it: what lies there from strangers, or comes there from those who have not
+// heard of the move, the person does not know of.
 func (s words) Handle(ctx context.Context, r slog.Record) error {
-	if strings.HasPrefix(r.Message, "the old server does not tell") {
+	if strings.HasPrefix(r.Message, "the old server ") {
 		s.person.deaf = true
 	}
 	if !s.Handler.Enabled(ctx, r.Level) {

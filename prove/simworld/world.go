@@ -1,6 +1,55 @@
 // Package simworld is a whole network and the people in it, on simnet's bus:
-// trackers, mail servers and clients, all of the product's own code but for the
-// wires and the disks.
+// three trackers, five mail servers and twenty people, all of the product's own
+// code but for the wires and the disks. Mail servers keep what they keep in the
+// product's SQLite store on disks of simdisk, which lose what was not synced;
+// trackers keep theirs in memory, and lose nothing when they are killed; so do the
+// homes of people, whose clients are killed and opened again.
+//
+// # What happens
+//
+// Everybody registers. Then people write, read, edit, recall, post, ask how far a
+// letter has come, try again what did not work, and move to other servers, each
+// after a pause, while trouble comes and goes: bad weather, partitions, links that
+// go and come one by one, clocks that are set wrong by up to ten minutes, power
+// that goes when a server is idle or in the middle of a write, trackers and clients
+// that are killed. One person's keys are stolen: the thief gives the address a new
+// card and has its mail come elsewhere, until the owner signs another with the
+// paper key. And one of all, a person, a server or a tracker, is a rogue. A rogue
+// host keeps two books and answers from either, spoils answers, or says nothing
+// that makes sense; a rogue person or server asks for letters of others, offers
+// trackers lower routes and second routes under one number, floods a stranger, or
+// writes in a name that is none. What is chosen follows from the seed.
+//
+// # What is held to
+//
+//   - I1 what a receipt was given for is in that server's store, in that version,
+//     looked at after every loss of power and at the end;
+//   - I2 every text that a client shows was written by the author that it shows;
+//   - I3 no client shows a message twice, or one letter as two messages, at any
+//     time; a day after everything was mended each letter is there once, in its
+//     newest version;
+//   - I4 no client sees a version go back, and no server promises two versions
+//     under one number;
+//   - I5 a server that gave a receipt for a recall would serve no payload any more;
+//   - I6 no host goes back to a lower card or route, or changes the branch of an
+//     address that was not stolen; the stolen one is its owner's again everywhere;
+//   - I7 no private text is readable on the wire, past TLS, or on a server's disk;
+//   - I8 no client shows a letter that is for others, and a rogue that asks for one
+//     gets neither payload nor head;
+//   - I9 a second route under one number is refused, and the evidence verifies;
+//   - I10 goroutines and open exchanges stay within bounds, looked at before every
+//     operation, and a stranger's requests within theirs;
+//   - I11 everything that people did ends, and within the day their drafts are sent;
+//   - I12 mail to somebody who is said to live at private addresses leads nobody there:
+//     rpc.Guard refuses, and nobody comes;
+//   - I13 what people see has the order of their server's log and of versions,
+//     whatever clocks say: I3 and I4 hold while clocks are wrong.
+//
+// What is promised by a rogue host, or to people who have had an account at one, is
+// not held to, nor what the theft may have cost: letters from and to its victim
+// that are older than its end. A letter of a stranger that lies at a server which
+// its reader left while that could not be asked counts apart, as does what was over
+// before it could be brought. Blobs and live connections are not part of the world.
 package simworld
 
 import (
@@ -90,6 +139,7 @@ type World struct {
 	pending           int
 	rogue             rogue
 	theft             *theft
+	lure              lure
 	// closing ends what belongs to no host.
 	closing []func()
 	// ending is what still runs at hosts that have crashed.
@@ -133,6 +183,7 @@ func Play(t *testing.T, s Setting) Outcome {
 	if err := w.play(); err != nil {
 		w.blame("the world does not go on: %v", err)
 	}
+	w.counts["ways refused by the guard"] = w.bus.Refused()
 	return Outcome{
 		Sum: hex.EncodeToString(w.sum.Sum(nil)[:8]), Operations: w.operations, Violations: w.violations, Tail: w.lines, Counts: w.counts,
 	}
@@ -246,7 +297,14 @@ func (w *World) settle() error {
 		w.does(p, "registers", time.Duration(i)*time.Second, p.register)
 	}
 	w.bus.Run(w.ctx, w.still)
-	return nil
+	var err error
+	w.pending++
+	go func() {
+		err = w.lay(w.ctx)
+		w.bus.Post(time.Second, "a lure is laid", func() string { w.pending--; return code(err) })
+	}()
+	w.bus.Run(w.ctx, w.still)
+	return err
 }
 
 // still reports whether nobody does anything.
