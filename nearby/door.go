@@ -2,9 +2,11 @@ package nearby
 
 import (
 	"context"
+	"crypto/tls"
 	"log"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"sync"
 	"time"
@@ -21,7 +23,9 @@ const (
 
 // door tells the two kinds of connections on one port apart.
 type door struct {
+	ctx           context.Context
 	l             net.Listener
+	tls           *tls.Config // nil where there is none
 	plain, secure *side
 	group         sync.WaitGroup
 
@@ -33,8 +37,8 @@ type door struct {
 	closed bool
 }
 
-func newDoor(l net.Listener) *door {
-	d := &door{l: l, hosts: map[netip.Addr]int{}, silent: map[*counted]struct{}{}}
+func newDoor(ctx context.Context, l net.Listener) *door {
+	d := &door{ctx: ctx, l: l, hosts: map[netip.Addr]int{}, silent: map[*counted]struct{}{}}
 	d.plain, d.secure = newSide(l.Addr()), newSide(l.Addr())
 	return d
 }
@@ -102,11 +106,46 @@ func (d *door) sort(c *counted) {
 		return
 	}
 	c.first = first[:]
-	to := d.plain
-	if first[0] == handshake {
-		to = d.secure
+	if first[0] != handshake {
+		d.plain.pass(c)
+		return
 	}
-	to.pass(c)
+	if d.tls == nil {
+		_ = c.Close() // nobody is here who could prove it
+		return
+	}
+	t := tls.Server(c, d.tls)
+	ctx, cancel := context.WithTimeout(d.ctx, answerWithin)
+	defer cancel()
+	if t.HandshakeContext(ctx) != nil {
+		_ = t.Close() // it has been told
+		return
+	}
+	d.secure.pass(&secured{t, t.ConnectionState()})
+}
+
+// secured is a connection over TLS. It hides its type, because HTTP would want a
+// name of its own in the handshake.
+type secured struct {
+	net.Conn
+	state tls.ConnectionState
+}
+
+// stateKey is where the handshake of a connection is found in the context of a request.
+type stateKey struct{}
+
+// withState is http.Server.ConnContext.
+func withState(ctx context.Context, c net.Conn) context.Context {
+	if s, ok := c.(*secured); ok {
+		return context.WithValue(ctx, stateKey{}, &s.state)
+	}
+	return ctx
+}
+
+// stateOf is the handshake of the connection that a request came on; nil where it came in the clear.
+func stateOf(r *http.Request) *tls.ConnectionState {
+	s, _ := r.Context().Value(stateKey{}).(*tls.ConnectionState)
+	return s
 }
 
 // hold waits for what a connection says; not when the door has closed.

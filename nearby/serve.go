@@ -2,7 +2,6 @@ package nearby
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -39,12 +38,13 @@ func (n *Node) Serve(ctx context.Context, l net.Listener) error {
 	defer stop()
 	sessions, endSessions := context.WithCancel(running)
 	defer endSessions()
-	d := newDoor(l)
+	d := newDoor(running, l)
 	servers := []*http.Server{n.server(running, n.plain(sessions))}
 	listeners := []net.Listener{d.plain}
 	if n.c.Keyring != nil {
+		d.tls = n.serverTLS()
 		servers = append(servers, n.server(running, n.secure(sessions)))
-		listeners = append(listeners, tls.NewListener(d.secure, n.serverTLS()))
+		listeners = append(listeners, d.secure)
 	}
 	ended := make(chan error, len(servers))
 	for i, s := range servers {
@@ -87,8 +87,8 @@ func closed(err error) error {
 func (n *Node) server(ctx context.Context, h http.Handler) *http.Server {
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: answerWithin, IdleTimeout: idleFor, MaxHeaderBytes: maxHeader,
-		BaseContext: func(net.Listener) context.Context { return ctx },
-		ErrorLog:    quiet(n.log),
+		BaseContext: func(net.Listener) context.Context { return ctx }, ConnContext: withState,
+		ErrorLog: quiet(n.log),
 	}
 }
 
@@ -150,7 +150,7 @@ func (n *Node) asker(r *http.Request) (Peer, error) {
 	if err == nil {
 		p, known = n.table.Peer(id, time.Now())
 	}
-	if r.TLS != nil && r.Header.Get(addressHeader) != "" {
+	if stateOf(r) != nil && r.Header.Get(addressHeader) != "" {
 		a, err := n.prove(r)
 		if err != nil {
 			return Peer{}, err
@@ -169,7 +169,7 @@ func (n *Node) asker(r *http.Request) (Peer, error) {
 // prove compares the certificate of a connection with the cards of the address
 // that it is said to be of. Errors: message.NeedBundle where they are not known, message.Denied.
 func (n *Node) prove(r *http.Request) (message.Address, error) {
-	key, ok := shown(r.TLS)
+	key, ok := shown(stateOf(r))
 	if !ok {
 		return message.Address{}, fmt.Errorf("nearby: no certificate: %w", message.Denied)
 	}
@@ -280,7 +280,7 @@ func (n *Node) takeCards(w http.ResponseWriter, r *http.Request) {
 		if !n.c.Visible && !n.isContact(r.Context(), a) {
 			return message.Denied
 		}
-		key, ok := shown(r.TLS)
+		key, ok := shown(stateOf(r))
 		if !ok {
 			return message.Denied
 		}
