@@ -7,10 +7,11 @@ var floors = map[string]int{
 
 	"internal/town": 5, // puts everything together, as a door does
 
-	"mailserver":  4,
-	"client":      4,
-	"whisper":     4,
-	"whisper/web": 4,
+	"mailserver":     4,
+	"client":         4,
+	"whisper":        4,
+	"whisper/web":    4,
+	"whisper/screen": 4,
 
 	"tracker": 3,
 	"courier": 3,

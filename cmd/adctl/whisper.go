@@ -18,6 +18,7 @@ import (
 	"airdispatch/cmd/internal/daemon"
 	"airdispatch/store/keyfile"
 	"airdispatch/whisper"
+	"airdispatch/whisper/screen"
 )
 
 // Others take more than a burst of 60 and ten a second from one peer for a
@@ -30,8 +31,8 @@ const (
 // whisperFlags are the flags of whisper.
 type whisperFlags struct {
 	nick, listen, files, discover, http string
-	peers                         []string
-	sign                          bool
+	peers                               []string
+	sign                                bool
 }
 
 // whisperCommand is whisper: a room's chat without a server.
@@ -78,8 +79,12 @@ func (a *app) whisper(ctx context.Context, f whisperFlags) error {
 	ran := make(chan error, 1)
 	go func() { ran <- node.Run(ctx, l) }()
 	a.sayf("listening %s", c.Addr)
-	t := &talk{app: a, node: node, files: f.files}
-	err = t.run(ctx)
+	t := &talk{app: a, node: node, files: f.files, tell: a.sayf}
+	if isTerminal(a.in) && isTerminal(a.out) && !a.json {
+		err = t.screen(ctx)
+	} else {
+		err = t.run(ctx)
+	}
 	cancel()
 	if p != nil {
 		err = errors.Join(err, p.close())
@@ -211,6 +216,28 @@ type talk struct {
 	*app
 	node  *whisper.Node
 	files string
+	// tell tells the person something that nobody said.
+	tell func(format string, args ...any)
+}
+
+// screen is run on a terminal.
+func (t *talk) screen(ctx context.Context) error {
+	return screen.Run(ctx, t.node, screen.Config{
+		In: t.in, Out: t.out,
+		Line: func(m whisper.Message) string {
+			if m.Own {
+				return whisperLine(m, "")
+			}
+			return whisperLine(m, t.save(m))
+		},
+		Typed: func(line string) (told []string) {
+			t.tell = func(format string, args ...any) { told = append(told, fmt.Sprintf(format, args...)) }
+			if err := t.typed(line); err != nil {
+				t.tell("%s", visible(strings.TrimPrefix(err.Error(), "whisper: ")))
+			}
+			return told
+		},
+	})
 }
 
 // run shows what is said and says what is typed, until the context ends. The end
@@ -231,7 +258,7 @@ func (t *talk) run(ctx context.Context) error {
 					return
 				}
 				if err := t.typed(line); err != nil {
-					t.sayf("%s", visible(strings.TrimPrefix(err.Error(), "whisper: ")))
+					t.tell("%s", visible(strings.TrimPrefix(err.Error(), "whisper: ")))
 				}
 			case <-ctx.Done():
 				return

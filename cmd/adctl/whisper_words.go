@@ -47,7 +47,7 @@ func (t *talk) typed(line string) error {
 		return t.node.Say(line)
 	case command == "/peers" && rest == "":
 		for _, p := range t.node.Peers() {
-			t.sayf("%s", visible(peerLine(p)))
+			t.tell("%s", visible(peerLine(p)))
 		}
 		return nil
 	case command == "/connect" && rest != "":
@@ -96,13 +96,7 @@ func (t *talk) send(name string) error {
 
 // show prints a message.
 func (t *talk) show(m whisper.Message) error {
-	saved := ""
-	if len(m.File) > 0 && t.files != "" {
-		var err error
-		if saved, err = saveWhispered(t.files, m); err != nil {
-			t.sayf("%s", visible(err.Error()))
-		}
-	}
+	saved := t.save(m)
 	if !t.json {
 		return t.print(whisperLine(m, saved) + "\n")
 	}
@@ -114,6 +108,19 @@ func (t *talk) show(m whisper.Message) error {
 		out.File = &fileJSON{Type: m.FileType, Size: len(m.File), Saved: saved}
 	}
 	return t.emit(out)
+}
+
+// save saves a file that came, where that is wanted, and returns where it is.
+func (t *talk) save(m whisper.Message) string {
+	if len(m.File) == 0 || t.files == "" {
+		return ""
+	}
+	saved, err := saveWhispered(t.files, m)
+	if err != nil {
+		t.sayf("%s", visible(err.Error()))
+		return ""
+	}
+	return saved
 }
 
 // whispered is when a message was made, by its author; zero where that is no
@@ -159,6 +166,9 @@ func whisperLine(m whisper.Message, saved string) string {
 // saveWhispered saves a file under the name that came with it, with a number
 // where there is one of that name, and returns where it is.
 func saveWhispered(dir string, m whisper.Message) (string, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return "", err
