@@ -181,9 +181,10 @@ func (x *exchange) post(after time.Duration, what string, do func() string) {
 	x.bus.post(time.Now().Add(after), x.key+" "+what, true, do)
 }
 
-// later ends the exchange.
+// later ends the exchange, and never in the very moment in which somebody's
+// patience for it ends: who would be first, two runs would not agree upon.
 func (x *exchange) later(after time.Duration, what string, err error) {
-	x.post(after, what, func() string {
+	x.post(after+1+x.luck("late "+what).Within(time.Millisecond), what, func() string {
 		x.fail(err)
 		return err.Error() + x.fate.String()
 	})
