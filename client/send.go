@@ -338,12 +338,21 @@ func (c *Client) submit(ctx context.Context, d message.Draft, o outgoing) (*Sent
 			return nil, err
 		}
 	}
+	receipt, err := c.hand(ctx, sealed, o)
+	if err != nil {
+		return nil, err
+	}
+	return c.keepSent(ctx, sealed, o, receipt)
+}
+
+// hand hands a version to the own server and verifies its receipt.
+func (c *Client) hand(ctx context.Context, sealed *message.Sealed, o outgoing) (*message.Receipt, error) {
 	w := &wirev1.Submission{Head: sealed.Head.Signed, Slots: sealed.Slots, Payload: sealed.Payload}
 	for _, b := range o.blobs {
 		w.Blobs = append(w.Blobs, &wirev1.BlobRef{Hash: b.ID[:], Size: uint64(b.Size)})
 	}
 	var receipt *message.Receipt
-	err = c.ask(ctx, func(p *rpc.Peer) error {
+	err := c.ask(ctx, func(p *rpc.Peer) error {
 		resp, err := p.Mailbox().Submit(ctx, &wirev1.SubmitRequest{Submissions: []*wirev1.Submission{w}})
 		if err != nil {
 			return err
@@ -364,7 +373,7 @@ func (c *Client) submit(ctx context.Context, d message.Draft, o outgoing) (*Sent
 	if err != nil {
 		return nil, fmt.Errorf("client: submit: %w", err)
 	}
-	return c.keepSent(ctx, sealed, o, receipt)
+	return receipt, nil
 }
 
 // keepSent keeps one's own copy of what the server has accepted.

@@ -16,8 +16,9 @@ import (
 )
 
 const (
-	// MaxFiles is how many files a peer may share, and MaxFileName how long a name is.
-	MaxFiles    = 1000
+	// MaxFiles is how many files a peer may share.
+	MaxFiles = 1000
+	// MaxFileName is how long the name of one may be.
 	MaxFileName = 255
 	// maxFileList bounds a list of them.
 	maxFileList = MaxFiles * (MaxFileName + 64)
