@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -234,7 +235,7 @@ func (c *core) spread(o *object, from *source, stale bool) {
 // loopback address is dialled only when it is the sender's own host, so that
 // nobody can make this peer knock at its neighbours' doors.
 func (c *core) meet(now time.Time, s *source, o *object) {
-	ap, err := netip.ParseAddrPort(o.Addr)
+	ap, err := where(o.Addr)
 	if err != nil || ap.Port() == 0 || c.isOwn(ap) {
 		return
 	}
@@ -417,7 +418,7 @@ func (s *source) speaksFor(c *core, addr string) bool {
 
 // hosts reports whether addr lies on the source's host.
 func (s *source) hosts(c *core, addr string) bool {
-	ap, err := netip.ParseAddrPort(addr)
+	ap, err := where(addr)
 	if err != nil || ap.Addr().IsUnspecified() {
 		return false
 	}
@@ -440,6 +441,15 @@ func (s *source) worst() string {
 		}
 	}
 	return worst
+}
+
+// where reads an address. Names are not looked up: they could name another host
+// every time. The one name that everybody knows is understood.
+func where(addr string) (netip.AddrPort, error) {
+	if port, ok := strings.CutPrefix(addr, "localhost:"); ok {
+		addr = "127.0.0.1:" + port
+	}
+	return netip.ParseAddrPort(addr)
 }
 
 // public reports whether a may be dialled although somebody else named it.

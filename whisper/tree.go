@@ -164,7 +164,10 @@ func (c *core) offered(now time.Time, peer string, ids []string, old bool) {
 				return
 			}
 			c.places++
-			a = &absence{due: now.Add(c.patience()), place: c.places, old: old}
+			a = &absence{due: now, place: c.places, old: old}
+			if !old {
+				a.due = now.Add(c.patience())
+			}
 			c.absent[id] = a
 		}
 		if !slices.Contains(a.from, peer) && len(a.from) < manyOurs {

@@ -107,7 +107,7 @@ func TestScripts(t *testing.T) {
 // condition answers what a script asks of the system that it runs on.
 func condition(what string) (bool, error) {
 	if what == "lan" {
-		return exec.Command("unshare", "-rn", "ip", "link", "add", "lan0", "type", "veth", "peer", "name", "lan1").Run() == nil, nil
+		return exec.Command("unshare", "-rnfp", "ip", "link", "add", "lan0", "type", "veth", "peer", "name", "lan1").Run() == nil, nil
 	}
 	if what != "small-disk" {
 		return false, fmt.Errorf("unknown condition %s", what)

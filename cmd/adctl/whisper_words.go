@@ -26,11 +26,11 @@ type whisperJSON struct {
 	Time   *time.Time `json:"time,omitempty"`
 	From   string     `json:"from,omitempty"`
 	Forged bool       `json:"forged,omitempty"`
-	File   *fileJSON  `json:"file,omitempty"`
+	File   *whisperFileJSON  `json:"file,omitempty"`
 }
 
-// fileJSON is a file that came with a message of whisper.
-type fileJSON struct {
+// whisperFileJSON is a file that came with a message of whisper.
+type whisperFileJSON struct {
 	Type  string `json:"media_type"`
 	Size  int    `json:"size"`
 	Saved string `json:"saved,omitempty"`
@@ -105,7 +105,7 @@ func (t *talk) show(m whisper.Message) error {
 		out.Time = &at
 	}
 	if len(m.File) > 0 {
-		out.File = &fileJSON{Type: m.FileType, Size: len(m.File), Saved: saved}
+		out.File = &whisperFileJSON{Type: m.FileType, Size: len(m.File), Saved: saved}
 	}
 	return t.emit(out)
 }
