@@ -112,23 +112,30 @@ func (c *Client) Save(ctx context.Context, ref message.Ref, a message.Attachment
 		}
 		return "", fmt.Errorf("client: save %s: %w", path, err)
 	}
+	if err := appear(root, part, name); err != nil {
+		return "", fmt.Errorf("client: save %s: %w", path, err)
+	}
+	return path, nil
+}
+
+// appear gives a part that is whole its name. Errors: message.Conflict where the
+// name exists.
+func appear(root *os.Root, part, name string) error {
 	// A link fails where the name exists by now; a rename would take its place.
-	err = root.Link(part, name)
+	err := root.Link(part, name)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		// Not every file system has links.
 		if _, statErr := root.Lstat(name); statErr != nil {
-			if err = root.Rename(part, name); err == nil {
-				return path, nil
-			}
+			return root.Rename(part, name)
 		}
 	}
 	if errors.Is(err, fs.ErrExist) {
-		return "", fmt.Errorf("client: save: %s exists: %w", path, message.Conflict)
+		return fmt.Errorf("client: %s exists: %w", name, message.Conflict)
 	}
 	if err != nil {
-		return "", fmt.Errorf("client: save: %w", err)
+		return err
 	}
-	return path, root.Remove(part)
+	return root.Remove(part)
 }
 
 // shorten keeps the name of a part within what file systems take.

@@ -126,6 +126,10 @@ func (c *Conn) fill(n int) error {
 	return nil
 }
 
+// Ended is closed once the other end has closed the connection or it broke:
+// nothing that is written arrives any more. What had come can still be read.
+func (c *Conn) Ended() <-chan struct{} { return c.stream.ended }
+
 // Peer is who is at the other end.
 func (c *Conn) Peer() message.Address { return c.stream.Peer() }
 

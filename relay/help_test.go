@@ -174,9 +174,22 @@ func (w *world) call(l *relay.Line, from, to, protocol string, conns <-chan *rel
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	near, err = relay.Secure(ctx, s, relay.Ends{Keyring: w.people[from], Peer: w.people[to].Chain, Caller: true, Rand: rand.Reader})
+	return w.finish(s, from, to, conns)
+}
+
+// finish proves both ends to each other.
+func (w *world) finish(s *relay.Stream, from, to string, conns <-chan *relay.Conn) (near, far *relay.Conn) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	near, err := relay.Secure(ctx, s, w.ends(from, to, true))
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	return near, <-conns
+}
+
+// ends is how one of the world's people sees a connection.
+func (w *world) ends(self, peer string, caller bool) relay.Ends {
+	return relay.Ends{Keyring: w.people[self], Peer: w.people[peer].Chain, Caller: caller, Rand: rand.Reader}
 }

@@ -36,13 +36,15 @@ const alpnPrefix = "ad-live/1/"
 // stands against quantum computers. It closes the stream where that fails. Errors:
 // message.BadSignature where the other end is not who it should be, a Reason
 // where the connection ended.
-func Secure(ctx context.Context, s *Stream, e Ends) (*Conn, error) {
+func Secure(ctx context.Context, s *Stream, e Ends) (*Conn, error) { return secure(ctx, s, s.ID(), e) }
+
+// secure is Secure under the name of a connection.
+func secure(ctx context.Context, s *Stream, id ID, e Ends) (*Conn, error) {
 	now := time.Now()
 	der, signer, err := e.Keyring.Signer.DeviceCertificate(e.Rand, now.Add(-time.Hour), now.Add(certificateLife))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("relay: secure: %w", err), s.Close())
 	}
-	id := s.ID()
 	name := alpnPrefix + hex.EncodeToString(id[:])
 	config := &tls.Config{
 		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: signer}},

@@ -2,7 +2,6 @@ package relay
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"sync"
@@ -11,6 +10,11 @@ import (
 	"airdispatch/message"
 	wirev1 "airdispatch/wire/airdispatch/v1"
 )
+
+// errCutOff says that a stream ended. It is not io.EOF, which crypto/tls takes for an
+// end in order between two records: whether it was one, only the other end's
+// close_notify says, which a reader finds before this.
+var errCutOff = fmt.Errorf("relay: read: cut off: %w", Broken)
 
 // Addr is an end of a connection: an address in the sense of the house.
 type Addr struct{ Address message.Address }
@@ -47,6 +51,8 @@ type Stream struct {
 	// why is not 0 once the connection is over for a reason.
 	why         Reason
 	read, write deadline
+	// ended is closed once the other end can neither say nor hear anything more.
+	ended chan struct{}
 
 	// queued and closedAt are the line's, guarded by its mu: the stream is among those
 	// that have something to say; since when it has waited to be over.
@@ -62,7 +68,7 @@ type deadline struct {
 }
 
 func newStream(l *Line, id ID, peer message.Address, protocol string) *Stream {
-	s := &Stream{line: l, id: id, peer: peer, protocol: protocol}
+	s := &Stream{line: l, id: id, peer: peer, protocol: protocol, ended: make(chan struct{})}
 	s.cond = sync.NewCond(&s.mu)
 	return s
 }
@@ -107,7 +113,7 @@ func (s *Stream) Read(b []byte) (int, error) {
 			return 0, fmt.Errorf("relay: read: %w", why)
 		case s.over:
 			s.mu.Unlock()
-			return 0, io.EOF
+			return 0, errCutOff
 		case len(b) == 0:
 			s.mu.Unlock()
 			return 0, nil
@@ -195,6 +201,20 @@ func (s *Stream) isShut() bool {
 	return s.shutting
 }
 
+// announce wakes who waits, and says that the connection has ended where it has;
+// the caller holds mu.
+func (s *Stream) announce() {
+	s.cond.Broadcast()
+	if s.why == 0 && !s.over {
+		return
+	}
+	select {
+	case <-s.ended:
+	default:
+		close(s.ended)
+	}
+}
+
 // fail ends the stream at once, for a reason; the first one stays.
 func (s *Stream) fail(why Reason) {
 	s.mu.Lock()
@@ -204,7 +224,7 @@ func (s *Stream) fail(why Reason) {
 	}
 	s.out = nil
 	s.set(&s.write, time.Time{})
-	s.cond.Broadcast()
+	s.announce()
 }
 
 // Err is why the connection is over; nil while it is not.
@@ -312,16 +332,17 @@ func (s *Stream) done() bool {
 	return s.why != 0 || s.closed && s.over
 }
 
-// data takes bytes of the other end. What comes twice is passed over, as is what
-// leaves a gap: it is from before a resume, and comes again. It reports whether the
+// data takes bytes of the other end. What comes twice is passed over. It reports whether the
 // other end should be told how far this one is.
 func (s *Stream) data(w *wirev1.LiveData) (due bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	last := w.GetOffset() + uint64(len(w.GetBytes()))
 	switch {
-	case s.why != 0 || s.over || w.GetOffset() > s.received || last <= s.received:
+	case s.why != 0 || s.over || last <= s.received:
 		return false
+	case w.GetOffset() > s.received:
+		s.why = Broken // a relay passes on what continues a stream, and nothing else
 	case s.closing:
 		// Nobody reads any more.
 		s.received, s.consumed, s.in = last, last, nil
@@ -333,7 +354,7 @@ func (s *Stream) data(w *wirev1.LiveData) (due bool) {
 		s.in = append(s.in, w.GetBytes()[s.received-w.GetOffset():]...)
 		s.received = last
 	}
-	s.cond.Broadcast()
+	s.announce()
 	return false
 }
 
@@ -347,7 +368,7 @@ func (s *Stream) credit(consumed uint64) {
 	if consumed > s.acked+uint64(len(s.out)) {
 		if !s.over {
 			s.why = Broken
-			s.cond.Broadcast()
+			s.announce()
 		}
 		return
 	}
@@ -357,7 +378,7 @@ func (s *Stream) credit(consumed uint64) {
 	}
 	s.acked = consumed
 	s.next = max(s.next, s.acked)
-	s.cond.Broadcast()
+	s.announce()
 }
 
 // resume sends on from where the other end has everything.
@@ -370,7 +391,7 @@ func (s *Stream) resume(received uint64) {
 		s.next, s.closed = received, false
 	case received < s.acked || received > s.acked+uint64(len(s.out)):
 		s.why = Broken
-		s.cond.Broadcast()
+		s.announce()
 	default:
 		s.next, s.closed, s.creditDue = received, false, true
 	}
@@ -406,5 +427,5 @@ func (s *Stream) close(w *wirev1.LiveClose) {
 		s.out = nil
 		s.set(&s.write, time.Time{})
 	}
-	s.cond.Broadcast()
+	s.announce()
 }

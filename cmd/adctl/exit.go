@@ -12,6 +12,7 @@ import (
 	"airdispatch/cmd/internal/daemon"
 	"airdispatch/crypto"
 	"airdispatch/message"
+	"airdispatch/relay"
 	"airdispatch/store/home"
 )
 
@@ -39,6 +40,9 @@ func advice(err error) string {
 		{home.ErrDamaged, "home.sqlite is damaged: move it away and `adctl register` again; the keys lie beside it, and the server still has the mail"},
 		{errKeyFile, "the key file is damaged: take your copy of it, `adctl id import FILE`, or recover with the paper key"},
 		{crypto.ErrPassphrase, "try again; the key file is unchanged"},
+		{relay.NotOnline, "somebody must be listening there, with `adctl listen PROTO`"},
+		{relay.UnknownProtocol, "ask what is served there"},
+		{relay.Refused, "ask to be allowed there: `adctl listen PROTO --allow ADDR`, or be a contact"},
 		{message.Clock, "check the clock of this computer"},
 		{message.Disagreement, "compare the address with its owner, then `adctl contacts accept`"},
 		{message.Quota, "delete what you no longer need, or ask the server's operator for more room"},
@@ -63,6 +67,9 @@ func exitCode(err error) int {
 	case errors.Is(err, crypto.ErrPassphrase):
 		return daemon.ExitRefused
 	}
+	if reason, ok := errors.AsType[relay.Reason](err); ok && !errors.Is(err, context.Canceled) {
+		return reasonExit(reason)
+	}
 	for _, code := range []message.Code{message.AlreadyFetched, message.Contract, message.Recalled, message.Expired, message.Disagreement, message.NeedBundle} {
 		if errors.Is(err, code) {
 			return daemon.ExitRefused
@@ -74,9 +81,12 @@ func exitCode(err error) int {
 // codeName is a stable word for an error in JSON.
 func codeName(err error) string {
 	code, ok := errors.AsType[message.Code](err)
+	reason, live := errors.AsType[relay.Reason](err)
 	switch {
 	case exitCode(err) == daemon.ExitInterrupted:
 		return "interrupted"
+	case live:
+		return reason.Name()
 	case ok:
 		return code.Name()
 	case errors.Is(err, client.ErrNoIdentity):

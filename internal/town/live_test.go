@@ -203,3 +203,31 @@ func TestLiveThroughBrokenLinks(t *testing.T) {
 		return conn.Close()
 	})
 }
+
+// TestLiveServerComesBack: a listener is there again when its server is.
+func TestLiveServerComesBack(t *testing.T) {
+	w := town.New(t)
+	w.Tracker("hill")
+	one, two := w.Server("one"), w.Server("two")
+	ann, bob := w.Resident("ann", one), w.Resident("bob", two)
+	echoes(t, bob, client.Anyone)
+	dial := func(ctx context.Context, c *client.Client) error {
+		conn, err := c.Dial(ctx, bob.Address(), "echo")
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	}
+	ann.Does("connects", dial)
+	two.Stop()
+	ann.Refused(message.Unavailable, "connects to nobody", dial)
+	two.Start()
+	w.Awaits("the listener", func() bool {
+		there := false
+		ann.Does("connects again", func(ctx context.Context, c *client.Client) error {
+			there = dial(ctx, c) == nil
+			return nil
+		})
+		return there
+	})
+}

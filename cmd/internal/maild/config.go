@@ -11,6 +11,7 @@ import (
 	"airdispatch/cmd/internal/daemon"
 	"airdispatch/mailserver"
 	"airdispatch/message"
+	"airdispatch/relay"
 )
 
 // config is config.toml of a mail server.
@@ -24,6 +25,8 @@ type config struct {
 	Courier courierSettings `toml:"courier"`
 	// Prefetch is how accepted mail is fetched on arrival.
 	Prefetch prefetch `toml:"prefetch"`
+	// Live bounds live connections; see relay.Limits.
+	Live live `toml:"live"`
 	// Limits bound what accounts and others may do; see mailserver.Limits.
 	Limits limits `toml:"limits"`
 }
@@ -65,6 +68,25 @@ type courierSettings struct {
 type prefetch struct {
 	Jitter daemon.Duration `toml:"jitter"`
 	Keep   daemon.Duration `toml:"keep"`
+}
+
+// live are relay.Limits as they are written.
+type live struct {
+	Sockets               int             `toml:"sockets"`
+	SocketsPerAddress     int             `toml:"sockets_per_address"`
+	Connections           int             `toml:"connections"`
+	ConnectionsPerAddress int             `toml:"connections_per_address"`
+	BytesPerSecond        int             `toml:"bytes_per_second"`
+	BurstBytes            int             `toml:"burst_bytes"`
+	Idle                  daemon.Duration `toml:"idle"`
+}
+
+// limits are the limits as the relay takes them.
+func (l live) limits() relay.Limits {
+	return relay.Limits{
+		Sockets: l.Sockets, SocketsPerAddress: l.SocketsPerAddress, Connections: l.Connections, ConnectionsPerAddress: l.ConnectionsPerAddress,
+		BytesPerSecond: l.BytesPerSecond, BurstBytes: l.BurstBytes, Idle: time.Duration(l.Idle),
+	}
 }
 
 // limits are mailserver.Limits as they are written.
@@ -237,5 +259,17 @@ network_burst = 0
 # Free space that attachments leave on the disk, so that letters go on; 0 is
 # 1 GiB or a twentieth of the file system, whichever is less; -1 leaves none.
 reserve_bytes = 0
+
+[live]
+# Live connections: open sockets and connections, in all and of one address; bytes
+# that one address may send, a second and at once; and how long a connection may
+# be silent. 0 is the default, -1 no limit.
+sockets = 0
+sockets_per_address = 0
+connections = 0
+connections_per_address = 0
+bytes_per_second = 0
+burst_bytes = 0
+idle = "1h"
 
 `

@@ -78,7 +78,7 @@ func serve(ctx context.Context, s *daemon.Site) error {
 	})
 	mc := mailserver.Config{
 		Keyring: s.Keyring, Identity: own.Identity, Store: s.Mail, Known: s.Known, Resolver: p.resolver, Client: client, Courier: p.courier,
-		Verifier: s.Verifier, Rand: s.Rand, Accounts: mailserver.AccountsPolicy(c.Accounts), Limits: c.serverLimits(), Log: s.Log,
+		Verifier: s.Verifier, Rand: s.Rand, Accounts: mailserver.AccountsPolicy(c.Accounts), Limits: c.serverLimits(), Live: c.Live.limits(), Log: s.Log,
 		Proxied: c.TLS == daemon.TLSOff,
 	}
 	if err := leaveRoom(&mc, func() (daemon.Space, error) { return daemon.SpaceOf(s.BlobDir()) }); err != nil {

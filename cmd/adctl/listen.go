@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"airdispatch/client"
+	"airdispatch/cmd/internal/daemon"
+	"airdispatch/relay"
+)
+
+// service is one run of listen.
+type service struct {
+	a              *app
+	exec, to, into string
+	allow          []string
+}
+
+// beamedJSON is a file that was taken, with --json.
+type beamedJSON struct {
+	From string `json:"from"`
+	Name string `json:"name"`
+	Path string `json:"path"`
+	Size int64  `json:"size"`
+}
+
+// listenCommand is listen.
+func (a *app) listenCommand() *cobra.Command {
+	l := &service{a: a}
+	cmd := &cobra.Command{
+		Use: "listen PROTO [--exec CMD | --to HOST:PORT | --into DIR]", Short: "Serve a protocol at one's address", Args: cobra.ExactArgs(1),
+		Long: "Serves PROTO at one's address, to whoever connects with `adctl connect` or `tunnel`,\nthrough one's mail server, encrypted from end to end. Says \"listening\" on standard\nerror once callers reach it, and goes on until it is interrupted.\n\n" +
+			"With --exec each caller gets a process of `sh -c CMD`, whose input and output are the\nconnection and whose ADCTL_PEER is the caller; with --to a TCP connection to a\nserver; with --into it takes files that are beamed. With none of them, one caller gets standard input\nand output, and that is all.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.with(cmd, somebody, func(ctx context.Context, c *client.Client) error { return l.run(ctx, c, args[0]) })
+		},
+	}
+	cmd.Flags().StringVar(&l.exec, "exec", "", "run `CMD` for each caller")
+	cmd.Flags().StringVar(&l.to, "to", "", "connect each caller to `HOST:PORT`")
+	cmd.Flags().StringVar(&l.into, "into", "", "save files that callers beam in `DIR`")
+	cmd.Flags().StringArrayVar(&l.allow, "allow", []string{"contacts"}, "who may connect: an `ADDR`ess, contacts or anyone; may be repeated")
+	cmd.MarkFlagsMutuallyExclusive("exec", "to", "into")
+	return cmd
+}
+
+// run listens.
+func (l *service) run(ctx context.Context, c *client.Client, protocol string) error {
+	admit, err := l.admission(ctx, c)
+	if err != nil {
+		return err
+	}
+	if l.to != "" {
+		if _, _, err := net.SplitHostPort(l.to); err != nil {
+			return daemon.Usage("--to: %w", err)
+		}
+	}
+	if l.into != "" {
+		if info, err := os.Stat(l.into); err != nil || !info.IsDir() {
+			return daemon.Usage("--into %s: not a directory", l.into)
+		}
+	}
+	at, err := c.Listen(ctx, protocol, admit...)
+	if err != nil {
+		return argument(err)
+	}
+	defer at.Close()
+	l.a.sayf("listening")
+	if l.exec == "" && l.to == "" && l.into == "" {
+		return l.one(ctx, at)
+	}
+	return l.a.carryAll(ctx, at, func(ctx context.Context, conn net.Conn) {
+		live, err := asLive(conn)
+		if err == nil {
+			err = l.serve(ctx, c, live)
+		}
+		if err != nil && ctx.Err() == nil {
+			l.a.sayf("%s: %v", conn.RemoteAddr(), err)
+		}
+	})
+}
+
+// admission reads --allow.
+func (l *service) admission(ctx context.Context, c *client.Client) ([]client.Admission, error) {
+	var out []client.Admission
+	for _, text := range l.allow {
+		switch text {
+		case "contacts":
+			out = append(out, c.AdmitContacts)
+		case "anyone":
+			out = append(out, client.Anyone)
+		default:
+			a, err := c.Resolve(ctx, text)
+			if err != nil {
+				return nil, argument(err)
+			}
+			out = append(out, client.Only(a))
+		}
+	}
+	return out, nil
+}
+
+// one gives one caller standard input and output.
+func (l *service) one(ctx context.Context, at net.Listener) error {
+	stop := context.AfterFunc(ctx, func() { _ = at.Close() })
+	defer stop()
+	conn, err := at.Accept()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		return err
+	}
+	_ = at.Close() // it was for one
+	live, err := asLive(conn)
+	if err != nil {
+		return err
+	}
+	return l.a.stdio(ctx, live)
+}
+
+// serve gives a caller what was asked for.
+func (l *service) serve(ctx context.Context, c *client.Client, conn *relay.Conn) error {
+	switch {
+	case l.exec != "":
+		return l.process(ctx, conn)
+	case l.to != "":
+		var d net.Dialer // where one's own server is, one says oneself
+		near, err := d.DialContext(ctx, "tcp", l.to)
+		if err != nil {
+			return err
+		}
+		half, ok := near.(halfCloser)
+		if !ok {
+			return near.Close()
+		}
+		splice(ctx, half, conn)
+		return nil
+	}
+	b, err := c.TakeBeam(ctx, conn, l.into)
+	if err != nil {
+		return err
+	}
+	return l.a.result(beamedJSON{b.From.String(), b.Name, b.Path, b.Size}, "%s\n", b.Path)
+}
+
+// process runs a process whose input and output are the connection.
+func (l *service) process(ctx context.Context, conn *relay.Conn) error {
+	cmd := exec.CommandContext(ctx, "sh", "-c", l.exec)
+	cmd.Env = append(os.Environ(), envPrefix+"PEER="+conn.Peer().String(), envPrefix+"PROTOCOL="+conn.Protocol())
+	cmd.Stderr = l.a.err
+	cmd.WaitDelay = 5 * time.Second
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() {
+		_ = conn.Close() // both copies end, whoever still holds the pipes
+		_ = out.Close()
+	})
+	defer stop()
+	var heard, said sync.WaitGroup
+	heard.Go(func() {
+		_, _ = io.Copy(in, conn) // a process need not read, and a caller may be cut off
+		_ = in.Close()
+	})
+	said.Go(func() {
+		_, err := io.Copy(conn, out)
+		if err != nil {
+			_ = out.Close() // the process learns of it when it writes
+			return
+		}
+		_ = conn.CloseWrite()
+	})
+	said.Wait()
+	err = cmd.Wait()
+	closeErr := conn.Close()
+	heard.Wait()
+	return errors.Join(err, closeErr)
+}
