@@ -67,10 +67,10 @@ type simPeer struct {
 
 // simLine is a connection to another peer.
 type simLine struct {
-	up, over bool
-	source   *source
-	waiting  [][]byte
-	last     time.Time
+	up      bool
+	source  *source
+	waiting [][]byte
+	last    time.Time
 }
 
 func newSim(seed uint64) *sim {
