@@ -287,8 +287,9 @@ func (l *Line) check(now time.Time) error {
 
 // listen takes the frames of a socket until it breaks.
 func (l *Line) listen(ctx, hard context.Context, ws *websocket.Conn) error {
+	var i intake
 	for {
-		f, err := readFrame(hard, ws)
+		f, err := readFrame(hard, &i, ws)
 		if err != nil {
 			return err
 		}

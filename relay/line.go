@@ -216,7 +216,7 @@ func (l *Line) hello(ctx context.Context, ws *websocket.Conn) error {
 		if err := sendFrame(ctx, ws, &wirev1.LiveFrame{Kind: &wirev1.LiveFrame_Hello{Hello: w}}); err != nil {
 			return err
 		}
-		f, err := readFrame(ctx, ws)
+		f, err := readFrame(ctx, &intake{}, ws)
 		if err != nil {
 			return err
 		}
@@ -246,8 +246,8 @@ func sendFrame(ctx context.Context, ws *websocket.Conn, f *wirev1.LiveFrame) err
 	return nil
 }
 
-func readFrame(ctx context.Context, ws *websocket.Conn) (*wirev1.LiveFrame, error) {
-	kind, b, err := ws.Read(ctx)
+func readFrame(ctx context.Context, i *intake, ws *websocket.Conn) (*wirev1.LiveFrame, error) {
+	kind, b, err := i.next(ctx, ws)
 	if err != nil {
 		return nil, fmt.Errorf("relay: receive: %w: %w", message.Unavailable, err)
 	}

@@ -19,7 +19,9 @@ type socket struct {
 	server *Server
 	ws     *websocket.Conn
 	text   bool
-	size   int // of the frame that next returned, for its reader alone
+	// intake, and size, which is that of the frame that next returned, are for the reader alone.
+	intake intake
+	size   int
 
 	// The server's mu guards what follows.
 	cancel  context.CancelFunc
@@ -52,7 +54,7 @@ type seat struct {
 
 // next reads one frame.
 func (k *socket) next(ctx context.Context) (*wirev1.LiveFrame, error) {
-	kind, b, err := k.ws.Read(ctx)
+	kind, b, err := k.intake.next(ctx, k.ws)
 	if err != nil {
 		return nil, err
 	}

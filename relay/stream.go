@@ -38,10 +38,10 @@ type Stream struct {
 	mu   sync.Mutex
 	cond *sync.Cond
 	// in is what has come and was not read; its first byte has the offset consumed.
-	in                           []byte
+	in                           fifo
 	received, consumed, credited uint64
 	// out is what was written and is not known to be consumed; its first byte has the offset acked.
-	out         []byte
+	out         fifo
 	acked, next uint64
 	// closing: Close was called, or the other end has closed. closed: that was said.
 	// over: the other end has closed in order.
@@ -93,12 +93,9 @@ func (s *Stream) Read(b []byte) (int, error) {
 		case s.read.passed:
 			s.mu.Unlock()
 			return 0, os.ErrDeadlineExceeded
-		case len(s.in) != 0:
-			n := copy(b, s.in)
-			s.in = s.in[n:]
-			if len(s.in) == 0 {
-				s.in = nil
-			}
+		case s.in.len() != 0:
+			n := copy(b, s.in.bytes())
+			s.in.drop(n)
 			s.consumed += uint64(n)
 			due := s.consumed-s.credited >= Window/4 && !s.over && s.why == 0
 			s.creditDue = s.creditDue || due
@@ -131,7 +128,7 @@ func (s *Stream) Write(b []byte) (int, error) {
 		return 0, net.ErrClosed
 	}
 	if s.why == 0 && !s.over { // else nobody takes it any more, and Room has said so
-		s.out = append(s.out, b...)
+		s.out.push(b)
 	}
 	s.mu.Unlock()
 	s.line.ready(s)
@@ -165,7 +162,7 @@ func (s *Stream) Room() error {
 		if s.shutting {
 			return net.ErrClosed
 		}
-		if len(s.out) < Window {
+		if s.out.len() < Window {
 			return nil
 		}
 		s.cond.Wait()
@@ -177,7 +174,7 @@ func (s *Stream) Room() error {
 func (s *Stream) Close() error {
 	s.mu.Lock()
 	s.closing = true
-	s.in = nil
+	s.in = fifo{}
 	s.set(&s.read, time.Time{})
 	s.set(&s.write, time.Time{})
 	s.cond.Broadcast()
@@ -222,7 +219,7 @@ func (s *Stream) fail(why Reason) {
 	if s.why == 0 {
 		s.why = why
 	}
-	s.out = nil
+	s.out = fifo{}
 	s.set(&s.write, time.Time{})
 	s.announce()
 }
@@ -301,7 +298,7 @@ func (s *Stream) set(d *deadline, t time.Time) {
 func (s *Stream) pull() (f *wirev1.LiveFrame, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	end := s.acked + uint64(len(s.out))
+	end := s.acked + uint64(s.out.len())
 	switch {
 	case s.why != 0 || s.closed:
 		return nil, false
@@ -310,12 +307,12 @@ func (s *Stream) pull() (f *wirev1.LiveFrame, more bool) {
 		s.credited = s.consumed
 		return creditFrame(s.id, s.consumed), true
 	case s.over:
-		s.closed, s.out = true, nil
+		s.closed, s.out = true, fifo{}
 		return closeFrame(s.id, Done, s.next), false
 	case s.next < end && s.next < s.acked+Window:
 		n := min(end-s.next, MaxData, s.acked+Window-s.next)
 		at := s.next - s.acked
-		f := dataFrame(s.id, s.next, append([]byte(nil), s.out[at:at+n]...))
+		f := dataFrame(s.id, s.next, append([]byte(nil), s.out.bytes()[at:at+n]...))
 		s.next += n
 		return f, s.next < end || s.closing
 	case s.closing && s.next == end:
@@ -345,13 +342,13 @@ func (s *Stream) data(w *wirev1.LiveData) (due bool) {
 		s.why = Broken // a relay passes on what continues a stream, and nothing else
 	case s.closing:
 		// Nobody reads any more.
-		s.received, s.consumed, s.in = last, last, nil
+		s.received, s.consumed, s.in = last, last, fifo{}
 		s.creditDue = s.creditDue || s.consumed-s.credited >= Window/4
 		return s.creditDue
 	case last > s.consumed+Window:
 		s.why = Broken // it was never told to send so much
 	default:
-		s.in = append(s.in, w.GetBytes()[s.received-w.GetOffset():]...)
+		s.in.push(w.GetBytes()[s.received-w.GetOffset():])
 		s.received = last
 	}
 	s.announce()
@@ -365,17 +362,14 @@ func (s *Stream) credit(consumed uint64) {
 	if s.why != 0 || consumed <= s.acked {
 		return
 	}
-	if consumed > s.acked+uint64(len(s.out)) {
+	if consumed > s.acked+uint64(s.out.len()) {
 		if !s.over {
 			s.why = Broken
 			s.announce()
 		}
 		return
 	}
-	s.out = s.out[consumed-s.acked:]
-	if len(s.out) == 0 {
-		s.out = nil
-	}
+	s.out.drop(int(consumed - s.acked))
 	s.acked = consumed
 	s.next = max(s.next, s.acked)
 	s.announce()
@@ -389,7 +383,7 @@ func (s *Stream) resume(received uint64) {
 	case s.why != 0:
 	case s.over:
 		s.next, s.closed = received, false
-	case received < s.acked || received > s.acked+uint64(len(s.out)):
+	case received < s.acked || received > s.acked+uint64(s.out.len()):
 		s.why = Broken
 		s.announce()
 	default:
@@ -417,14 +411,14 @@ func (s *Stream) close(w *wirev1.LiveClose) {
 		if s.closing {
 			s.why = Done // it was over before, for this end
 		}
-		s.out = nil
+		s.out = fifo{}
 	case reason != Done || s.over:
 		s.why = Done
 	case w.GetOffset() != s.received:
 		return // from before a resume
 	default:
 		s.over = true
-		s.out = nil
+		s.out = fifo{}
 		s.set(&s.write, time.Time{})
 	}
 	s.announce()
