@@ -298,3 +298,7 @@ func TestTheRelaySeesCiphertext(t *testing.T) {
 		}
 	}
 }
+
+func ping() *wirev1.LiveFrame {
+	return &wirev1.LiveFrame{Kind: &wirev1.LiveFrame_Ping{Ping: &wirev1.LivePing{}}}
+}

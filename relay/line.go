@@ -20,6 +20,8 @@ import (
 const (
 	// drainFor is how long a line that is to end brings what was written.
 	drainFor = 5 * time.Second
+	// openWithin bounds one try to open a socket, with everything that is asked for it.
+	openWithin = 20 * time.Second
 	// maxIncoming is how many calls a line handles at once; those beyond are Busy.
 	maxIncoming = 64
 	// reconnectMax is the longest wait between two tries to reach the server.
@@ -191,7 +193,9 @@ func (l *Line) Retire() {
 // connect opens a socket and says who one is.
 func (l *Line) connect(ctx context.Context) (*websocket.Conn, error) {
 	for tried := false; ; tried = true {
-		ws, err := l.c.Open(ctx)
+		opening, opened := context.WithTimeout(ctx, openWithin)
+		ws, err := l.c.Open(opening)
+		opened()
 		if err != nil {
 			return nil, err
 		}
