@@ -217,3 +217,6 @@ func (c *Client) SendNearby(ctx context.Context, l *nearby.Link, d Draft) (*Sent
 	}
 	return out, nil
 }
+
+// Keyring is whose neighbours they are; nil is nobody's.
+func (n *Neighbours) Keyring() *message.Keyring { return n.c.c.Keyring }

@@ -45,17 +45,28 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	defer e.end()
 	e.read(ctx)
+	look := time.NewTicker(facesAgain)
+	defer look.Stop()
 	for {
 		e.announce(ctx)
 		now := time.Now()
-		next := min(n.c.Explore.Period, now.Truncate(slot).Add(slot).Sub(now)+time.Millisecond) // also when the beacon changes
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(next):
+		next := time.NewTimer(min(n.c.Explore.Period, now.Truncate(slot).Add(slot).Sub(now)+time.Millisecond)) // also when the beacon changes
+		for due := false; !due; {
+			select {
+			case <-ctx.Done():
+				next.Stop()
+				return nil
+			case <-look.C:
+				e.refused(ctx, e.lookAround())
+			case <-next.C:
+				due = true
+			}
 		}
 	}
 }
+
+// facesAgain is how soon an interface counts that has come up.
+const facesAgain = 2 * time.Second
 
 // lookAgain is after which time those who have not answered are asked again.
 const lookAgain = 400 * time.Millisecond
