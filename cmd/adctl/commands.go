@@ -10,6 +10,6 @@ func (a *app) commands() []*cobra.Command {
 		a.sentCommand(), a.statusCommand(), a.editCommand(), a.recallCommand(), a.deleteCommand(), a.archiveCommand(), a.markCommand(), a.draftsCommand(),
 		a.postCommand(), a.postsCommand(), a.followCommand(), a.unfollowCommand(), a.feedCommand(), a.profileCommand(),
 		a.listenCommand(), a.connectCommand(), a.tunnelCommand(), a.beamCommand(),
-		a.contactsCommand(), a.allowCommand(), a.blockCommand(), a.whisperCommand(), a.doctorCommand(), a.localnetCommand(), a.versionCommand(), a.manCommand(),
+		a.contactsCommand(), a.allowCommand(), a.blockCommand(), a.whisperCommand(), a.nearbyCommand(), a.doctorCommand(), a.localnetCommand(), a.versionCommand(), a.manCommand(),
 	}
 }
