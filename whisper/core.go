@@ -114,6 +114,8 @@ type core struct {
 	absent map[string]*absence
 	author map[string]*rate.Limiter
 	bans   map[string]time.Time
+	// quiet are those whom a person disconnected; they are not dialled by themselves.
+	quiet  map[string]bool
 	gossip time.Time
 	seeded uint64
 	// heard counts what others said, places what was told of.
@@ -125,7 +127,7 @@ func newCore(addr string, local []netip.Addr, rand io.Reader, w world) *core {
 	return &core{
 		own: own, addr: addr, local: local, rand: rand, world: w, seen: newSeen(seenIDs, seenAge), kept: newKept(),
 		links: make(map[string]*link), absent: make(map[string]*absence),
-		author: make(map[string]*rate.Limiter), bans: make(map[string]time.Time),
+		author: make(map[string]*rate.Limiter), bans: make(map[string]time.Time), quiet: make(map[string]bool),
 	}
 }
 
@@ -241,7 +243,7 @@ func (c *core) meet(now time.Time, s *source, o *object) {
 	}
 	direct := s.speaksFor(c, o.Addr)
 	marked := isMarked(o.ID, o.Addr)
-	if !direct && !public(ap.Addr()) {
+	if !direct && !public(ap.Addr()) || c.quiet[o.Addr] {
 		return
 	}
 	l := c.links[o.Addr]
@@ -295,6 +297,16 @@ func (c *core) part(addr string) {
 		delete(c.links, addr)
 		c.world.hangUp(addr)
 	}
+}
+
+// dismiss ends a link because a person wants so; one of our kind is told.
+func (c *core) dismiss(addr string) {
+	c.unpin(addr)
+	c.quiet[addr] = true
+	if l := c.links[addr]; l != nil && l.ours {
+		c.world.send(addr, (&extension{Kind: kindPart}).bytes())
+	}
+	c.part(addr)
 }
 
 // connected is called when a connection to addr stands.

@@ -52,7 +52,7 @@ func (c *core) found(now time.Time, from netip.Addr, datagram []byte) {
 	}
 	addr := string(datagram)
 	ap, err := netip.ParseAddrPort(addr)
-	if err != nil || ap.Port() == 0 || c.isOwn(ap) || c.banned(now, addr) || c.banned(now, from.String()) {
+	if err != nil || ap.Port() == 0 || c.isOwn(ap) || c.quiet[addr] || c.banned(now, addr) || c.banned(now, from.String()) {
 		return
 	}
 	if !newSource(from).hosts(c, addr) || c.oldCount() >= maxOld {

@@ -281,6 +281,7 @@ func (n *Node) Connect(addr string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.core.bans, addr)
+	delete(n.core.quiet, addr)
 	if host, _, err := net.SplitHostPort(addr); err == nil {
 		delete(n.core.bans, host)
 	}
@@ -291,12 +292,12 @@ func (n *Node) Connect(addr string) error {
 	return nil
 }
 
-// Disconnect ends the connection to a peer. It may come back when the peer speaks.
+// Disconnect ends the connection to a peer until Connect. What the peer says is
+// heard all the same; see Block.
 func (n *Node) Disconnect(addr string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.core.unpin(addr)
-	n.core.part(addr)
+	n.core.dismiss(addr)
 }
 
 // Block ends the connection to a peer and takes nothing from it any more, while

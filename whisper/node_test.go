@@ -433,3 +433,44 @@ func TestDiscovery(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+// TestPeerControls: who was disconnected stays so although it speaks, who is
+// blocked is not heard, and connecting undoes both.
+func TestPeerControls(t *testing.T) {
+	t.Parallel()
+	bob, bobHears := start(t, whisper.Config{Nick: "bob"})
+	ann, _ := start(t, whisper.Config{Nick: "ann", Peers: []string{bob.Addr()}})
+	old := newOldPeer(t)
+	conn := dial(t, bob.Addr())
+	linked := func(addr string) bool {
+		for _, p := range bob.Peers() {
+			if p.Addr == addr {
+				return true
+			}
+		}
+		return false
+	}
+	must(t, ann.Say("one"))
+	write(t, conn, `{"ID":"1","Addr":"`+old.addr+`","Body":"two"}`)
+	until(t, "bob has both", func() bool { return linked(ann.Addr()) && linked(old.addr) })
+	until(t, "ann knows bob", func() bool { p := ann.Peers(); return len(p) == 1 && p[0].Ours })
+	hear(t, bobHears)
+	hear(t, bobHears)
+	bob.Disconnect(ann.Addr())
+	bob.Disconnect(old.addr)
+	write(t, conn, `{"ID":"2","Addr":"`+old.addr+`","Body":"still here"}`)
+	if m := hear(t, bobHears); m.Body != "still here" || linked(old.addr) {
+		t.Errorf("heard %q; linked %v", m.Body, linked(old.addr))
+	}
+	bob.Block(old.addr)
+	write(t, conn, `{"ID":"3","Addr":"`+old.addr+`","Body":"blocked"}`)
+	must(t, conn.SetReadDeadline(time.Now().Add(patience)))
+	if _, err := conn.Read(make([]byte, 1)); err == nil || strings.Contains(err.Error(), "timeout") {
+		t.Errorf("who is blocked stays connected: %v", err)
+	}
+	must(t, bob.Connect(old.addr))
+	write(t, dial(t, bob.Addr()), `{"ID":"4","Addr":"`+old.addr+`","Body":"again"}`)
+	if m := hear(t, bobHears); m.Body != "again" || !linked(old.addr) {
+		t.Errorf("heard %q; linked %v", m.Body, linked(old.addr))
+	}
+}

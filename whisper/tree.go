@@ -60,7 +60,7 @@ func (c *core) control(now time.Time, s *source, e *extension) error {
 		c.introduced(s, e.Know)
 		c.part(l.addr)
 		for _, addr := range e.Know {
-			if slices.Contains(c.known, addr) && c.oursCount() < manyOurs {
+			if slices.Contains(c.known, addr) && !c.quiet[addr] && c.oursCount() < manyOurs {
 				c.open(addr, false).ours = true
 			}
 		}
@@ -82,7 +82,7 @@ func (c *core) hello(now time.Time, s *source, e *extension) error {
 	s.bucket.SetLimitAt(now, oursRate)
 	s.bucket.SetBurstAt(now, oursBurst)
 	c.introduced(s, e.Know)
-	if c.links[e.Addr] == nil && c.oursCount() >= 2*manyOurs {
+	if c.quiet[e.Addr] || c.links[e.Addr] == nil && c.oursCount() >= 2*manyOurs {
 		return nil
 	}
 	l := c.open(e.Addr, false)
@@ -287,7 +287,7 @@ func (c *core) another(now time.Time) string {
 		return ""
 	}
 	addr := c.known[c.pick(len(c.known))]
-	if c.links[addr] != nil || c.banned(now, addr) {
+	if c.links[addr] != nil || c.quiet[addr] || c.banned(now, addr) {
 		return ""
 	}
 	return addr
