@@ -26,7 +26,7 @@ type neighbourhood struct {
 	*app
 	c     *client.Client
 	node  *nearby.Node
-	names names
+	ctx   context.Context // to read contacts with
 	flags nearbyFlags
 }
 
@@ -60,16 +60,22 @@ func (a *app) neighbourhood(ctx context.Context, c *client.Client, f nearbyFlags
 			return nil, err
 		}
 	}
-	n := &neighbourhood{app: a, c: c, names: names{}, flags: f}
-	contacts, err := c.Contacts(ctx)
+	node, err := nearby.New(config)
+	return &neighbourhood{app: a, ctx: context.WithoutCancel(ctx), c: c, node: node, flags: f}, err
+}
+
+// name is what the person calls an address, as of now: contacts come while this runs.
+func (n *neighbourhood) name(a message.Address) string {
+	contacts, err := n.c.Contacts(n.ctx)
 	if err != nil {
-		return nil, err
+		return "" // the address does
 	}
 	for _, one := range contacts {
-		n.names[one.Address] = one.Name
+		if one.Address == a {
+			return one.Name
+		}
 	}
-	n.node, err = nearby.New(config)
-	return n, err
+	return ""
 }
 
 // nearbyID is the id of this home, which is made when it is first needed.
@@ -97,7 +103,7 @@ func (a *app) nearbyID() (nearby.ID, error) {
 // label is what a peer is called: by the person, else by itself.
 func (n *neighbourhood) label(p nearby.Peer) string {
 	if !p.Address.IsZero() {
-		if name := n.names[p.Address]; name != "" {
+		if name := n.name(p.Address); name != "" {
 			return name
 		}
 		return p.Address.Short()
@@ -109,7 +115,7 @@ func (n *neighbourhood) label(p nearby.Peer) string {
 func (n *neighbourhood) describe(p nearby.Peer) peerJSON {
 	one := peerJSON{ID: p.ID.String(), Place: p.Place.String(), State: "unverified", Time: rfc3339(p.Heard)}
 	if !p.Address.IsZero() {
-		one.Address, one.Name, one.State = p.Address.String(), n.names[p.Address], "claimed"
+		one.Address, one.Name, one.State = p.Address.String(), n.name(p.Address), "claimed"
 	}
 	if p.Proved {
 		one.State = "verified"
