@@ -6,7 +6,8 @@
 //
 // Open makes a Client from a home (store/home), a keyring and a way to connect.
 // With no keyring it is nobody, who can look up addresses and read public
-// messages. A Client starts no goroutine that outlives a call and is safe for
+// messages. Only live connections have goroutines that
+// outlive a call, and Close waits for them. A Client is safe for
 // concurrent use; several processes may use one home.
 //
 // # Verbs
