@@ -163,7 +163,7 @@ func (c *Courier) Run(ctx context.Context) error {
 				c.c.Log.Error("courier: claim", "err", err)
 			}
 			found += len(tasks)
-			for peer, jobs := range byPeer(tasks) {
+			for _, jobs := range byPeer(tasks) {
 				select {
 				case slots <- struct{}{}:
 				case <-ctx.Done():
@@ -172,7 +172,7 @@ func (c *Courier) Run(ctx context.Context) error {
 				}
 				group.Go(func() {
 					defer func() { <-slots }()
-					c.dispatch(ctx, calls, &group, peer, jobs)
+					c.dispatch(ctx, calls, &group, jobs[0].Peer, jobs)
 				})
 			}
 		}
@@ -215,13 +215,21 @@ func (c *Courier) claim(ctx context.Context, kind store.TaskKind, first bool) ([
 	return fresh, nil
 }
 
-// byPeer groups tasks by whom they are for.
-func byPeer(tasks []store.Task) map[message.Address][]store.Task {
-	m := make(map[message.Address][]store.Task)
+// byPeer groups tasks by whom they are for. The groups keep the order of the
+// claim, which is that of when tasks were due: whoever waits longest is looked up
+// first, whatever many others wait behind.
+func byPeer(tasks []store.Task) [][]store.Task {
+	var groups [][]store.Task
+	place := make(map[message.Address]int)
 	for _, t := range tasks {
-		m[t.Peer] = append(m[t.Peer], t)
+		n, ok := place[t.Peer]
+		if !ok {
+			n = len(groups)
+			place[t.Peer], groups = n, append(groups, nil)
+		}
+		groups[n] = append(groups[n], t)
 	}
-	return m
+	return groups
 }
 
 // sleep waits for new work, for the next due task, or for idlePoll.
