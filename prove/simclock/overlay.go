@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// rooms are the product's packages that ask for the time.
-const rooms = "rpc store tracker courier mailserver client"
+// rooms are the product's packages that ask for the time, or let others go first.
+const rooms = "crypto rpc store tracker courier mailserver client"
 
 // Overlay writes into dir what `go build -overlay` needs for a product, whose
 // module lies at root, that asks this package for the time, and for a Go, below
@@ -51,9 +51,17 @@ func Overlay(root, goroot, dir string) (string, error) {
 
 // rewrite has one file ask this package; any is false where it asks nobody.
 func rewrite(text string) (changed string, any bool) {
-	asked := strings.NewReplacer("time.Now()", "simclock.Now()", "time.Since(", "simclock.Since(", "time.Until(", "simclock.Until(")
+	asked := strings.NewReplacer("time.Now()", "simclock.Now()", "time.Since(", "simclock.Since(", "time.Until(", "simclock.Until(",
+		"runtime.Gosched()", "simclock.Yield()")
 	if changed = asked.Replace(text); changed == text {
 		return text, false
+	}
+	// What the file imports it may not need any more.
+	uses := ""
+	for line, needs := range map[string]string{"\t\"time\"\n": "var _ time.Duration\n", "\t\"runtime\"\n": "var _ = runtime.NumCPU\n"} {
+		if strings.Contains(text, line) {
+			uses += needs
+		}
 	}
 	head, rest, found := strings.Cut(changed, "\nimport (\n")
 	if !found {
@@ -61,5 +69,5 @@ func rewrite(text string) (changed string, any bool) {
 		line, after, _ := strings.Cut(rest, "\n")
 		rest = "\t" + line + "\n)\n" + after
 	}
-	return head + "\nimport (\n\t\"airdispatch/prove/simclock\"\n" + rest + "\nvar _ time.Duration\n", true
+	return head + "\nimport (\n\t\"airdispatch/prove/simclock\"\n" + rest + "\n" + uses, true
 }

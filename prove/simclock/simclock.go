@@ -12,7 +12,8 @@
 //
 // The overlay also takes away the runtime's own dice: which of several cases a
 // select takes, which of several timers of one moment fires first, in which order
-// a map is read, and when somebody who runs has had enough. A bubble of
+// a map is read, when somebody who runs has had enough, and who comes after
+// somebody who let others go first (Yield). A bubble of
 // testing/synctest whose process has one thread (GOMAXPROCS=1) and no collector
 // meanwhile (GOGC=off) then does the same in every run.
 package simclock
@@ -98,6 +99,19 @@ func shifted(t time.Time, by time.Duration) time.Time {
 
 // Since is what has passed.
 func Since(t time.Time) time.Duration { return Now().Sub(t) }
+
+// Yield lets everybody run first who can run now, and nobody twice.
+// runtime.Gosched does so by way of a second queue, of which Go's runtime takes
+// somebody out of turn now and then, whenever a process has done 61 things: two
+// processes with different pasts would not agree. Here somebody who wakes the
+// caller is put at the end of the one queue, because somebody else, with nothing
+// to do, was started after him and goes first.
+func Yield() {
+	turn := make(chan struct{})
+	go close(turn)
+	go func() {}()
+	<-turn
+}
 
 // Until is what is left.
 func Until(t time.Time) time.Duration { return t.Sub(Now()) }

@@ -1,11 +1,14 @@
 package simnet
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"maps"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"airdispatch/prove/simclock"
@@ -27,13 +30,14 @@ type Place struct {
 	end         context.CancelFunc
 	handler     http.Handler
 	certificate *x509.Certificate
-	exchanges   map[*exchange]bool
+	exchanges   map[*exchange]uint64
+	begun       uint64
 }
 
 // Place makes a place, under a host name and an address. Nobody answers there
 // before Start.
 func (b *Bus) Place(name string, ip netip.Addr) *Place {
-	p := &Place{bus: b, name: name, IP: ip, Clock: simclock.New(), exchanges: map[*exchange]bool{}}
+	p := &Place{bus: b, name: name, IP: ip, Clock: simclock.New(), exchanges: map[*exchange]uint64{}}
 	p.live()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -76,9 +80,10 @@ func (p *Place) Crash() {
 	p.end()
 	p.live()
 	exchanges := p.exchanges
-	p.exchanges = map[*exchange]bool{}
+	p.exchanges = map[*exchange]uint64{}
 	p.mu.Unlock()
-	for x := range exchanges {
+	// In the order in which they came: where in memory they are says nothing.
+	for _, x := range slices.SortedFunc(maps.Keys(exchanges), func(x, y *exchange) int { return cmp.Compare(exchanges[x], exchanges[y]) }) {
 		x.crashed()
 	}
 }
@@ -94,7 +99,8 @@ func (p *Place) busy(x *exchange, yes bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if yes {
-		p.exchanges[x] = true
+		p.begun++
+		p.exchanges[x] = p.begun
 	} else {
 		delete(p.exchanges, x)
 	}
