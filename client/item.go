@@ -70,6 +70,9 @@ func (c *Client) item(ctx context.Context, m home.Message) (*Item, error) {
 	if err != nil {
 		return nil, err
 	}
+	if m.Trouble == superseded {
+		m.Trouble = "" // no longer
+	}
 	i := &Item{
 		Ref: m.Ref, Head: h, Shown: m.Kept, Subject: m.Subject, Folder: m.Folder, Arrived: m.Arrived,
 		Own: m.Ref.From == c.me && !c.me.IsZero(), Trouble: m.Trouble,
@@ -114,7 +117,8 @@ func (c *Client) keptHead(ctx context.Context, m home.Message) (*message.Head, e
 }
 
 // items makes items. One damaged message hides no other: what can be shown comes
-// along with the error about what cannot.
+// along with the error about what cannot. What was signed with a card that its
+// author no longer has is an error once, and passed over from then on.
 func (c *Client) items(ctx context.Context, ms []home.Message) ([]*Item, error) {
 	var out []*Item
 	var first error
@@ -123,16 +127,39 @@ func (c *Client) items(ctx context.Context, ms []home.Message) ([]*Item, error) 
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("client: %w", ctx.Err())
 		}
-		if err != nil {
-			c.log.WarnContext(ctx, "a kept message cannot be shown", "message", m.Ref.String(), "error", err)
-			if first == nil {
-				first = unshown(m.Ref, err)
-			}
+		if err == nil {
+			out = append(out, i)
+		}
+		if set := c.setAside(ctx, m, errors.Is(err, message.NeedBundle)); err == nil || set {
 			continue
 		}
-		out = append(out, i)
+		c.log.WarnContext(ctx, "a kept message cannot be shown", "message", m.Ref.String(), "error", err)
+		if first == nil {
+			first = unshown(m.Ref, err)
+		}
 	}
 	return out, first
+}
+
+// superseded is the trouble of a message whose card its author no longer has.
+const superseded = "it was signed with a card that its author no longer has"
+
+// setAside keeps in the home whether a message's card is gone, which a paper key
+// may bring about after a theft, and reports whether that was known: the thief's
+// letters are spoken of once, and trouble no later list. Whoever has
+// the card again has the messages again.
+func (c *Client) setAside(ctx context.Context, m home.Message, gone bool) (known bool) {
+	if was := m.Trouble == superseded; was == gone {
+		return was
+	}
+	m.Trouble, m.Seq, m.Arrived = "", 0, time.Time{}
+	if gone {
+		m.Trouble = superseded
+	}
+	if err := c.home.PutMessage(ctx, c.me, m); err != nil {
+		c.log.WarnContext(ctx, "a message could not be set aside", "message", m.Ref.String(), "error", err)
+	}
+	return false
 }
 
 // unshown is the error about a message that was verified when it was kept, and
