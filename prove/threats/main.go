@@ -51,7 +51,7 @@ type row struct {
 // due are threats whose subject is not built yet, and what they come with.
 func due() map[string]string {
 	return map[string]string{
-		"H2": "pages", "H3": "pages", "H4": "pages", "P3": "pages", "H8": "bridge", "H9": "bridge", "H10": "bridge", "N7": "nearby",
+		"H2": "pages", "H3": "pages", "H4": "pages", "P3": "pages", "H8": "bridge", "H9": "bridge", "H10": "bridge",
 	}
 }
 

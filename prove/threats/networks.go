@@ -30,6 +30,7 @@ func networkRows() []row {
 		{"N4", "what is recorded now is of no use to a quantum computer: TLS and boxes are hybrid", postQuantum},
 		{"N5", "texts of different lengths have payloads of equal length", lengths},
 		{"N6", "a clock that is set wrong changes no order, and is corrected once and not again", wrongClock},
+		{"N7", "hostile datagrams end no peer, get no more back than they are, and lead nobody to somebody else", spoofed},
 	}
 }
 
