@@ -47,12 +47,14 @@ func (a *app) listenCommand() *cobra.Command {
 	cmd.Flags().StringVar(&l.to, "to", "", "connect each caller to `HOST:PORT`")
 	cmd.Flags().StringVar(&l.into, "into", "", "save files that callers beam in `DIR`")
 	cmd.Flags().StringArrayVar(&l.allow, "allow", []string{"contacts"}, "who may connect: an `ADDR`ess, contacts or anyone; may be repeated")
-	cmd.MarkFlagsMutuallyExclusive("exec", "to", "into")
 	return cmd
 }
 
 // run listens.
 func (l *service) run(ctx context.Context, c *client.Client, protocol string) error {
+	if l.exec != "" && l.to != "" || l.exec != "" && l.into != "" || l.to != "" && l.into != "" {
+		return daemon.Usage("one of --exec, --to and --into")
+	}
 	admit, err := l.admission(ctx, c)
 	if err != nil {
 		return err
