@@ -43,18 +43,16 @@ func (b byName) MayCall(_ context.Context, from, _ message.Address) error {
 
 // world is a relay with people.
 type world struct {
-	t       testing.TB
-	server  *relay.Server
-	url     string
-	people  map[string]*message.Keyring
-	mu      sync.Mutex
-	sockets map[string][]net.Conn // of each name, to be cut
-	form    string
+	t      testing.TB
+	server *relay.Server
+	url    string
+	people map[string]*message.Keyring
+	form   string
 }
 
 func newWorld(t testing.TB, limits relay.Limits, names ...string) *world {
 	t.Helper()
-	w := &world{t: t, people: map[string]*message.Keyring{}, sockets: map[string][]net.Conn{}, form: relay.Binary}
+	w := &world{t: t, people: map[string]*message.Keyring{}, form: relay.Binary}
 	known := byName{people: map[string]message.Address{}}
 	for _, n := range names {
 		k := keyring(t)
@@ -90,31 +88,12 @@ func keyring(t testing.TB) *message.Keyring {
 // open is LineConfig.Open of somebody.
 func (w *world) open(name string) func(ctx context.Context) (*websocket.Conn, error) {
 	return func(ctx context.Context) (*websocket.Conn, error) {
-		transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			var d net.Dialer
-			c, err := d.DialContext(ctx, network, address)
-			if err == nil {
-				w.mu.Lock()
-				w.sockets[name] = append(w.sockets[name], c)
-				w.mu.Unlock()
-			}
-			return c, err
-		}}
+		transport := &http.Transport{DialContext: (&net.Dialer{}).DialContext}
 		ws, _, err := websocket.Dial(ctx, strings.Replace(w.url, "http", "ws", 1)+relay.Path, &websocket.DialOptions{
 			HTTPClient: &http.Client{Transport: transport}, Subprotocols: []string{w.form}, HTTPHeader: http.Header{"Authorization": {name}},
 		})
 		return ws, err
 	}
-}
-
-// cut breaks the sockets that somebody has now.
-func (w *world) cut(name string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, c := range w.sockets[name] {
-		_ = c.Close()
-	}
-	w.sockets[name] = nil
 }
 
 // line runs a line of somebody until the test is over.

@@ -176,9 +176,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = ws.Close(websocket.StatusPolicyViolation, "refused") // as above
 		return
 	}
-	if err := s.read(ctx, k); err != nil {
-		s.c.Log.DebugContext(r.Context(), "relay: socket ended", "error", err)
-	}
+	s.c.Log.DebugContext(r.Context(), "relay: socket ended", "error", s.read(ctx, k))
 }
 
 // greet finds out whose socket it is, and gives it its seat.
