@@ -19,14 +19,14 @@ import (
 
 // whisperJSON is a message of whisper with --json.
 type whisperJSON struct {
-	ID     string     `json:"id"`
-	Addr   string     `json:"addr"`
-	Nick   string     `json:"nick"`
-	Body   string     `json:"body"`
-	Time   *time.Time `json:"time,omitempty"`
-	From   string     `json:"from,omitempty"`
-	Forged bool       `json:"forged,omitempty"`
-	File   *whisperFileJSON  `json:"file,omitempty"`
+	ID     string           `json:"id"`
+	Addr   string           `json:"addr"`
+	Nick   string           `json:"nick"`
+	Body   string           `json:"body"`
+	Time   *time.Time       `json:"time,omitempty"`
+	From   string           `json:"from,omitempty"`
+	Forged bool             `json:"forged,omitempty"`
+	File   *whisperFileJSON `json:"file,omitempty"`
 }
 
 // whisperFileJSON is a file that came with a message of whisper.

@@ -110,7 +110,9 @@ func TestLiveAdmission(t *testing.T) {
 	ann.Refused(relay.UnknownProtocol, "asks for another", dial(bob.Address(), "chat"))
 	eve.Refused(relay.Refused, "connects", dial(bob.Address(), "echo"))
 	sam.Does("connects without an account", dial(bob.Address(), "echo"))
-	bob.Does("blocks", func(ctx context.Context, c *client.Client) error { return c.SetVerdict(ctx, ann.Address(), store.Block) })
+	bob.Does("blocks", func(ctx context.Context, c *client.Client) error {
+		return c.SetVerdict(ctx, ann.Address(), store.Block)
+	})
 	ann.Refused(relay.NotOnline, "connects, blocked", dial(bob.Address(), "echo"))
 	sam.Refused(client.ErrNoAccount, "listens", func(ctx context.Context, c *client.Client) error {
 		_, err := c.Listen(ctx, "echo")
