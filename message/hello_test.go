@@ -22,12 +22,12 @@ func TestHello(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := NewKeyring(RoleUser, append([]byte{}, paper[1:]...), now, rand.Reader)
-	if err == nil {
+	if _, err := NewKeyring(RoleUser, paper[1:], now, rand.Reader); err == nil {
 		t.Fatal("a paper key of 31 bytes")
 	}
 	paper[0] ^= 1
-	if other, err = NewKeyring(RoleUser, paper, now, rand.Reader); err != nil {
+	other, err := NewKeyring(RoleUser, paper, now, rand.Reader)
+	if err != nil {
 		t.Fatal(err)
 	}
 	id := [16]byte{1, 2, 3}
