@@ -67,7 +67,8 @@ type Line struct {
 	mu      sync.Mutex
 	up      chan struct{} // closed while there is a socket
 	isUp    bool
-	err     error // why it ended
+	down    chan struct{} // closed, and another in its place, when a try to get one failed
+	err     error         // why it ended, or why that try failed
 	over    bool
 	serves  bool
 	users   int // calls that are under way
@@ -105,7 +106,7 @@ func NewLine(c LineConfig) (*Line, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Line{
-		c: c, session: ID(session), wake: make(chan struct{}, 1), ended: make(chan struct{}), up: make(chan struct{}),
+		c: c, session: ID(session), wake: make(chan struct{}, 1), ended: make(chan struct{}), up: make(chan struct{}), down: make(chan struct{}),
 		used: time.Now(), serves: len(c.Protocols) > 0,
 		places: make(chan struct{}, maxIncoming), streams: map[ID]*Stream{}, pending: map[ID]*pendingCall{},
 	}, nil
@@ -129,6 +130,8 @@ func (l *Line) Run(ctx context.Context) (err error) {
 			}
 		} else if first {
 			return err
+		} else {
+			l.missed(err)
 		}
 		switch {
 		case ctx.Err() != nil, errors.Is(err, errLineOver):
@@ -147,6 +150,15 @@ func (l *Line) Run(ctx context.Context) (err error) {
 		}
 		timer.Stop()
 	}
+}
+
+// missed tells the calls that wait for a socket that the server cannot be reached.
+func (l *Line) missed(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.err = err
+	close(l.down)
+	l.down = make(chan struct{})
 }
 
 // refusedForGood reports whether a server said something that will not change
@@ -310,11 +322,16 @@ func (l *Line) begin(ctx context.Context) error {
 		return errors.Join(l.err, errLineOver)
 	}
 	l.users++
-	up := l.up
+	up, down := l.up, l.down
 	l.mu.Unlock()
 	select {
 	case <-up:
 		return nil
+	case <-down:
+		l.end()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return fmt.Errorf("relay: call: %w", l.err)
 	case <-l.ended:
 		l.end()
 		l.mu.Lock()
