@@ -93,10 +93,10 @@ func first(t *testing.T) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
 	in, err := cmd.StdinPipe()
 	must(t, err)
-	var out bytes.Buffer
+	var out, complaints bytes.Buffer // each is written by a goroutine of its own
 	said, err := cmd.StdoutPipe()
 	must(t, err)
-	cmd.Stderr = &out
+	cmd.Stderr = &complaints
 	if err := cmd.Start(); err != nil {
 		fmt.Println("no right to make a second namespace")
 		t.Fatal(err)
@@ -105,7 +105,7 @@ func first(t *testing.T) {
 		must(t, in.Close())
 		_, _ = io.Copy(&out, said)
 		if err := cmd.Wait(); err != nil || t.Failed() {
-			t.Errorf("the second: %v\n%s", err, out.String())
+			t.Errorf("the second: %v\n%s%s", err, out.String(), complaints.String())
 		}
 	}()
 	ip(t, "link set lo up")
