@@ -58,7 +58,7 @@ func TestHiddenPeersAreKnownToContacts(t *testing.T) {
 	}
 
 	a, b = two(t, true, nil)
-	until(t, "b recognises a", func() bool { return b.Peers()[0].Address == a.keyring.Address() })
+	until(t, "b recognises a", func() bool { p := b.Peers(); return len(p) > 0 && p[0].Address == a.keyring.Address() })
 	if p := b.Peers()[0]; p.Proved {
 		t.Error("a beacon is no proof")
 	}
