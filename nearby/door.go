@@ -43,13 +43,20 @@ func newDoor(ctx context.Context, l net.Listener) *door {
 	return d
 }
 
+// fullPause is how long a door waits that has no descriptor for a caller.
+const fullPause = 10 * time.Millisecond
+
 // accept passes connections on until the listener is closed.
 func (d *door) accept() error {
 	for {
 		c, err := d.l.Accept()
 		if err != nil {
 			if t, ok := err.(interface{ Temporary() bool }); ok && t.Temporary() {
-				time.Sleep(10 * time.Millisecond) // out of files; others close theirs
+				// Out of files; others close theirs.
+				select {
+				case <-d.ctx.Done():
+				case <-time.After(fullPause):
+				}
 				continue
 			}
 			return err
