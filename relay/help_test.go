@@ -53,28 +53,51 @@ type world struct {
 	url    string
 	people map[string]*message.Keyring
 	form   string
+	// dial makes the connection under somebody's socket.
+	dial func(name string) func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 func newWorld(t testing.TB, limits relay.Limits, names ...string) *world {
 	t.Helper()
-	w := &world{t: t, people: map[string]*message.Keyring{}, form: relay.Binary}
-	known := byName{people: map[string]message.Address{}}
-	for _, n := range names {
-		k := keyring(t)
-		w.people[n], known.people[n] = k, k.Address()
-	}
-	w.server = relay.New(relay.Config{Authorizer: known, Limits: limits})
+	return newWorldOf(t, nil, limits, names...)
+}
+
+// newWorldOf is newWorld with another Authorizer, where it is not nil.
+func newWorldOf(t testing.TB, known relay.Authorizer, limits relay.Limits, names ...string) *world {
+	t.Helper()
+	w, stop := people(t, known, limits, names...)
 	h := httptest.NewServer(w.server)
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { _ = w.server.Run(ctx) })
 	t.Cleanup(func() {
-		cancel()
-		running.Wait()
+		stop()
 		h.Close()
 	})
 	w.url = h.URL
 	return w
+}
+
+// people is a relay that runs, with people and without a network.
+func people(t testing.TB, known relay.Authorizer, limits relay.Limits, names ...string) (w *world, stop func()) {
+	t.Helper()
+	w = &world{t: t, people: map[string]*message.Keyring{}, form: relay.Binary}
+	w.dial = func(string) func(context.Context, string, string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext
+	}
+	if known == nil {
+		named := byName{people: map[string]message.Address{}}
+		for _, n := range names {
+			k := keyring(t)
+			w.people[n], named.people[n] = k, k.Address()
+		}
+		known = named
+	}
+	w.server = relay.New(relay.Config{Authorizer: known, Limits: limits})
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = w.server.Run(ctx) })
+	return w, func() {
+		cancel()
+		running.Wait()
+	}
 }
 
 func keyring(t testing.TB) *message.Keyring {
@@ -93,7 +116,7 @@ func keyring(t testing.TB) *message.Keyring {
 // open is LineConfig.Open of somebody.
 func (w *world) open(name string) func(ctx context.Context) (*websocket.Conn, error) {
 	return func(ctx context.Context) (*websocket.Conn, error) {
-		transport := &http.Transport{DialContext: (&net.Dialer{}).DialContext}
+		transport := &http.Transport{DialContext: w.dial(name)}
 		ws, _, err := websocket.Dial(ctx, strings.Replace(w.url, "http", "ws", 1)+relay.Path, &websocket.DialOptions{
 			HTTPClient: &http.Client{Transport: transport}, Subprotocols: []string{w.form}, HTTPHeader: http.Header{"Authorization": {name}},
 		})
