@@ -92,6 +92,7 @@ type Mail struct {
 	Log        Log
 	Accounts   Accounts
 	Invites    Invites
+	Passers    Passers
 	Policies   Policies
 	Outgoing   Outgoing
 	Deliveries Deliveries

@@ -107,6 +107,7 @@ func (m *tables) RemoveAccount(ctx context.Context, a message.Address) error {
 		}
 		delete(m.accounts, a)
 		delete(m.verdicts, a)
+		maps.DeleteFunc(m.passers, func(_ string, p store.Passer) bool { return p.Address == a })
 		maps.DeleteFunc(m.inquiries, func(k inquiryKey, _ *store.Inquiry) bool { return k.owner == a })
 		for ref, l := range m.messages {
 			if ref.From == a && !(l.newest().Tombstone && l.pending()) {

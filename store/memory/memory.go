@@ -26,6 +26,7 @@ type tables struct {
 	listings   map[message.Address]store.Listing
 	accounts   map[message.Address]*store.Account
 	invites    map[[32]byte]*invite
+	passers    map[string]store.Passer
 	verdicts   map[message.Address]map[message.Address]store.Verdict
 	messages   map[message.Ref]*letter
 	entries    map[entryKey]*entry
@@ -45,7 +46,7 @@ func NewTracker() *store.Tracker {
 func NewMail(blobs store.Blobs) *store.Mail {
 	m := newTables()
 	return &store.Mail{
-		Identities: m, Listings: m, Log: m, Accounts: m, Invites: m, Policies: m, Outgoing: m, Deliveries: m,
+		Identities: m, Listings: m, Log: m, Accounts: m, Invites: m, Passers: m, Policies: m, Outgoing: m, Deliveries: m,
 		Incoming: m, Copies: m, Tasks: m, Inquiries: m, BlobIndex: m, Blobs: blobs,
 	}
 }
@@ -59,6 +60,7 @@ func newTables() *tables {
 		listings:   make(map[message.Address]store.Listing),
 		accounts:   make(map[message.Address]*store.Account),
 		invites:    make(map[[32]byte]*invite),
+		passers:    make(map[string]store.Passer),
 		verdicts:   make(map[message.Address]map[message.Address]store.Verdict),
 		messages:   make(map[message.Ref]*letter),
 		entries:    make(map[entryKey]*entry),

@@ -136,6 +136,7 @@ var removals = []string{
 	"DELETE FROM uses WHERE owner = ?1",
 	"DELETE FROM reservations WHERE owner = ?1",
 	"DELETE FROM verdicts WHERE owner = ?1",
+	"DELETE FROM passers WHERE owner = ?1",
 	"DELETE FROM inquiries WHERE owner = ?1",
 	"DELETE FROM tasks WHERE peer = ?1 AND kind = 3",
 	"DELETE FROM temp.leaving",

@@ -61,7 +61,7 @@ func OpenMail(ctx context.Context, db *sql.DB, blobs store.Blobs) (*store.Mail, 
 	}
 	t := d.tables()
 	return &store.Mail{
-		Identities: t, Listings: t, Log: t, Accounts: t, Invites: t, Policies: t, Outgoing: t, Deliveries: t,
+		Identities: t, Listings: t, Log: t, Accounts: t, Invites: t, Passers: t, Policies: t, Outgoing: t, Deliveries: t,
 		Incoming: t, Copies: t, Tasks: t, Inquiries: t, BlobIndex: t, Blobs: blobs,
 	}, d, nil
 }

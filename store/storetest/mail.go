@@ -16,7 +16,7 @@ func RunMail(t *testing.T, open func(t *testing.T) *store.Mail) {
 		return directory{m.Identities, m.Listings, m.Log}
 	})
 	for _, tests := range []map[string]func(*testing.T, *store.Mail){
-		accountTests(), outgoingTests(), deliveryTests(), incomingTests(), copyTests(), taskTests(), inquiryTests(), indexTests(), concurrencyTests(),
+		accountTests(), outgoingTests(), deliveryTests(), incomingTests(), copyTests(), taskTests(), inquiryTests(), passerTests(), indexTests(), concurrencyTests(),
 	} {
 		for name, run := range tests {
 			t.Run(name, func(t *testing.T) { run(t, open(t)) })
