@@ -17,6 +17,7 @@ var floors = map[string]int{
 	"courier": 3,
 	"relay":   3,
 	"nearby":  3,
+	"passer":  3,
 
 	"rpc":             2,
 	"store":           2,
