@@ -42,76 +42,86 @@ type beamAnswer struct {
 // beamRefusals are the codes that an answer may name.
 var beamRefusals = []message.Code{message.Conflict, message.Invalid, message.BadSignature, message.StorageFull, message.Internal}
 
+// Given is a file that was handed over.
+type Given struct {
+	Name string
+	Size int64
+	// From is how much of it was there already: that was not sent again.
+	From int64
+}
+
 // Beam hands a file to whoever takes beams at an address. What was interrupted, here or on the
-// way, goes on where it stopped when the same file is beamed again. Errors: those of Dial, and
-// message.Conflict where the other has a file of this name.
-func (c *Client) Beam(ctx context.Context, to message.Address, path string) error {
+// way, goes on where it stopped when the same file is beamed again. Errors: those of Dial,
+// message.Conflict where the other has a file of this name or this one has changed meanwhile,
+// and message.BadSignature where other bytes came than were offered.
+func (c *Client) Beam(ctx context.Context, to message.Address, path string) (*Given, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return fmt.Errorf("client: beam: %w", err)
+		return nil, fmt.Errorf("client: beam: %w", err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil || !info.Mode().IsRegular() {
-		return errors.Join(fmt.Errorf("client: beam %s: not a file: %w", path, message.Invalid), err)
+		return nil, errors.Join(fmt.Errorf("client: beam %s: not a file: %w", path, message.Invalid), err)
 	}
 	name := message.AttachmentName(filepath.Base(path))
 	hash, size, err := crypto.BlobID(&counting{r: f, report: c.report(name, "hash", info.Size())})
 	if err != nil {
-		return fmt.Errorf("client: beam %s: %w", path, err)
+		return nil, fmt.Errorf("client: beam %s: %w", path, err)
 	}
 	conn, err := c.Dial(ctx, to, BeamProtocol)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	live, ok := conn.(*relay.Conn)
 	if !ok {
-		return fmt.Errorf("client: beam: no live connection: %w", message.Unsupported)
+		return nil, fmt.Errorf("client: beam: no live connection: %w", message.Unsupported)
 	}
-	if err := c.give(live, f, beamOffer{Name: name, Size: size, Hash: hash[:]}); err != nil {
+	from, err := c.give(live, f, beamOffer{Name: name, Size: size, Hash: hash[:]})
+	if err != nil {
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		return fmt.Errorf("client: beam %s: %w", path, err)
+		return nil, fmt.Errorf("client: beam %s: %w", path, err)
 	}
-	return nil
+	return &Given{Name: name, Size: size, From: from}, nil
 }
 
-// give is the side of who has the file.
-func (c *Client) give(conn *relay.Conn, f *os.File, offer beamOffer) error {
+// give is the side of who has the file; from is how much of it the other had.
+func (c *Client) give(conn *relay.Conn, f *os.File, offer beamOffer) (from int64, err error) {
 	if err := say(conn, offer); err != nil {
-		return err
+		return 0, err
 	}
 	var a beamAnswer
 	if err := hear(conn, &a); err != nil {
-		return err
+		return 0, err
 	}
 	if err := a.err(); err != nil {
-		return err
+		return 0, err
 	}
-	if a.From < 0 || a.From > offer.Size {
-		return fmt.Errorf("%d bytes of %d are there already: %w", a.From, offer.Size, message.Invalid)
+	if from = a.From; from < 0 || from > offer.Size {
+		return 0, fmt.Errorf("%d bytes of %d are there already: %w", from, offer.Size, message.Invalid)
 	}
-	if _, err := f.Seek(a.From, io.SeekStart); err != nil {
-		return err
+	if _, err := f.Seek(from, io.SeekStart); err != nil {
+		return 0, err
 	}
-	rest := &counting{r: io.LimitReader(f, offer.Size-a.From), n: a.From, report: c.report(offer.Name, "beam", offer.Size)}
+	rest := &counting{r: io.LimitReader(f, offer.Size-from), n: from, report: c.report(offer.Name, "beam", offer.Size)}
 	if _, err := io.Copy(conn, rest); err != nil {
-		return err
+		return 0, err
 	}
 	if rest.n != offer.Size {
-		return fmt.Errorf("the file has changed meanwhile: %w", message.Conflict)
+		return 0, fmt.Errorf("the file has changed meanwhile: %w", message.Conflict)
 	}
 	a = beamAnswer{}
 	if err := hear(conn, &a); err != nil {
-		return err
+		return 0, err
 	}
 	if !a.Done && a.Refused == "" {
-		return fmt.Errorf("no word whether it has arrived: %w", message.Invalid)
+		return 0, fmt.Errorf("no word whether it has arrived: %w", message.Invalid)
 	}
-	return a.err()
+	return from, a.err()
 }
 
 // Beamed is a file that was taken.

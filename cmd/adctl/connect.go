@@ -86,20 +86,3 @@ func (a *app) carryAll(ctx context.Context, l net.Listener, serve func(ctx conte
 		})
 	}
 }
-
-// beamCommand is beam.
-func (a *app) beamCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "beam ADDR FILE", Short: "Hand a file over live", Args: cobra.ExactArgs(2),
-		Long: "Hands FILE to ADDR, where `adctl listen beam --into DIR` takes it: no server keeps it,\nand it may have any size. Interrupted, it goes on where it stopped when the same file\nis beamed again. Never overwrites a file.",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.with(cmd, somebody, func(ctx context.Context, c *client.Client) error {
-				to, err := c.Resolve(ctx, args[0])
-				if err != nil {
-					return argument(err)
-				}
-				return argument(c.Beam(ctx, to, args[1]))
-			})
-		},
-	}
-}

@@ -14,6 +14,7 @@ import (
 	"airdispatch/courier"
 	"airdispatch/mailserver"
 	"airdispatch/message"
+	"airdispatch/relay"
 	"airdispatch/store"
 	"airdispatch/store/blobfile"
 	"airdispatch/tracker"
@@ -87,6 +88,7 @@ func serve(ctx context.Context, s *daemon.Site) error {
 	p.server = mailserver.New(mc)
 	p.server.Mount(front.Server)
 	observe(front.Registry, s.Mail, time.Now)
+	observeLive(front.Registry, p.server.Live)
 	return daemon.Together(ctx, front.Serve, p.server.Run, p.courier.Run, p.publish)
 }
 
@@ -155,6 +157,19 @@ func observe(r *prometheus.Registry, m *store.Mail, now func() time.Time) {
 		}
 		return float64(place.Seq)
 	}))
+}
+
+// observeLive adds how much the relay has to do.
+func observeLive(r *prometheus.Registry, now func() relay.Counts) {
+	for name, g := range map[string]struct {
+		help string
+		of   func(relay.Counts) int
+	}{
+		"airdispatch_live_sockets":     {"Open sockets of live connections.", func(c relay.Counts) int { return c.Sockets }},
+		"airdispatch_live_connections": {"Live connections, with those whose end may come back.", func(c relay.Counts) int { return c.Connections }},
+	} {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: g.help}, func() float64 { return float64(g.of(now())) }))
+	}
 }
 
 // examine looks whether each tracker answers, and has this server's route.
