@@ -21,11 +21,12 @@ import (
 	"airdispatch/message"
 )
 
-// TestMain lets the scripts run this test binary as admaild, and as the tracker
-// that it needs.
+// TestMain lets the scripts run this test binary as admaild, as the tracker that it needs, and
+// as an old MessagePasser program.
 func TestMain(m *testing.M) {
 	testscript.Main(leakless{m}, map[string]func(){
-		"admaild": func() { os.Exit(mainCode()) },
+		"admaild":   func() { os.Exit(mainCode()) },
+		"oldclient": oldClientMain,
 		"adtrackd": func() {
 			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 			defer stop()
@@ -49,7 +50,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"freeport": freePort, "waitfor": waitFor, "newaddress": newAddress, "status": status, "terminate": terminate,
-			"person": newPerson, "send": send, "sees": sees, "submit-until-killed": submitUntilKilled, "honoured": honoured, "capture": capture,
+			"person": newPerson, "send": send, "sees": sees, "submit-until-killed": submitUntilKilled, "honoured": honoured, "capture": capture, "scrape": scrape,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Values[people] = map[string]*person{}

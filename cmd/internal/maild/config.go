@@ -27,6 +27,8 @@ type config struct {
 	Prefetch prefetch `toml:"prefetch"`
 	// Live bounds live connections; see relay.Limits.
 	Live live `toml:"live"`
+	// Passer is the port for MessagePasser programs.
+	Passer passerSettings `toml:"passer"`
 	// Limits bound what accounts and others may do; see mailserver.Limits.
 	Limits limits `toml:"limits"`
 }
@@ -134,7 +136,7 @@ func (c *config) Check() error {
 	case c.Courier.GiveUp == 0:
 		return errors.New("courier.give_up must be above 0, as in give_up = \"5d\"")
 	}
-	return nil
+	return c.Passer.check(c.TLS)
 }
 
 // references are the trackers.
@@ -271,5 +273,23 @@ connections_per_address = 0
 bytes_per_second = 0
 burst_bytes = 0
 idle = "1h"
+
+[passer]
+# A port for existing MessagePasser programs, which log in with a name and secret of
+# "admaild passer add"; empty for none. Whoever runs this server sees all that they
+# say; without TLS, so does the network. tls = true shows the certificate of above.
+listen = ""
+tls = false
+in_the_clear = false
+# Programs that are logged in, in all and for one address; connections of one; bytes
+# that one address may send, a second and at once; what may wait for one program; and
+# how long one may be silent. 0 is the default, -1 no limit.
+clients = 0
+clients_per_address = 0
+connections = 0
+bytes_per_second = 0
+burst_bytes = 0
+queue_bytes = 0
+idle = "24h"
 
 `

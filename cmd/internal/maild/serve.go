@@ -85,11 +85,16 @@ func serve(ctx context.Context, s *daemon.Site) error {
 	if err := leaveRoom(&mc, func() (daemon.Space, error) { return daemon.SpaceOf(s.BlobDir()) }); err != nil {
 		return err
 	}
+	port, err := openPasser(ctx, s, c)
+	if err != nil {
+		return err
+	}
 	p.server = mailserver.New(mc)
 	p.server.Mount(front.Server)
 	observe(front.Registry, s.Mail, time.Now)
+	port.observe(front.Registry)
 	observeLive(front.Registry, p.server.Live)
-	return daemon.Together(ctx, front.Serve, p.server.Run, p.courier.Run, p.publish)
+	return daemon.Together(ctx, front.Serve, p.server.Run, p.courier.Run, p.publish, port.run)
 }
 
 // publish keeps the server's route at its trackers. The first time decides when

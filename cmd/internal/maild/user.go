@@ -21,7 +21,7 @@ import (
 // inviteLife is how long an invitation is good for.
 const inviteLife = 30 * 24 * time.Hour
 
-// commands are invite and user.
+// commands are invite, user and passer.
 func commands(open daemon.Opener) []*cobra.Command {
 	user := &cobra.Command{
 		Use: "user", Short: "Look at accounts and change them; also while serving", Args: cobra.NoArgs,
@@ -36,7 +36,7 @@ func commands(open daemon.Opener) []*cobra.Command {
 		userListing(open, "allow", "Let an address join, whatever the policy", store.Allowed),
 		userListing(open, "deny", "Refuse an address, whatever the policy", store.Refused),
 		userListing(open, "unlist", "Undo allow or deny", store.Unlisted))
-	return []*cobra.Command{inviteCommand(open), user}
+	return []*cobra.Command{inviteCommand(open), user, passerCommand(open)}
 }
 
 // inviteCommand prints a token. What is kept is its hash.
