@@ -51,7 +51,7 @@ func (h *Home) Check(ctx context.Context) error {
 	if err == nil && lost != 0 {
 		err = fmt.Errorf("%d rows do not fit together: %w", lost, ErrDamaged)
 	}
-	for _, what := range []string{"message", "draft", "follow", "notice", "contact", "pin"} {
+	for _, what := range []string{"message", "draft", "follow", "notice", "contact", "pin", "handover"} {
 		err = errors.Join(err, h.count(ctx, what))
 	}
 	return fault("check", err)

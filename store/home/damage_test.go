@@ -11,6 +11,7 @@ import (
 
 	"airdispatch/message"
 	"airdispatch/store/home"
+	wirev1 "airdispatch/wire/airdispatch/v1"
 )
 
 // calls are what asks a home for something, each with what it needs.
@@ -36,6 +37,7 @@ func calls(ctx context.Context, h *home.Home) map[string]func() error {
 		"list":      func() error { _, err := h.List(ctx, me, home.Query{Words: []string{"w"}}); return err },
 		"versions":  func() error { _, err := h.Versions(ctx, me, ref); return err },
 		"notices":   func() error { _, err := h.Notices(ctx, me); return err },
+		"handovers": func() error { _, err := h.Handovers(ctx, me); return err },
 		"put":       func() error { return h.PutMessage(ctx, me, home.Message{Ref: ref, Version: 1, Head: statement("h")}) },
 		"put draft": func() error { _, err := h.PutDraft(ctx, me, home.Draft{Body: []byte("b")}); return err },
 		"resolve":   func() error { _, err := h.Resolve(ctx, "bob@hill", you, noon); return err },
@@ -78,6 +80,7 @@ func TestRowsThatAreNoMore(t *testing.T) {
 		h.AddEvidence(t.Context(), you, "head", statement("a"), statement("b")),
 		h.PutUpload(t.Context(), me, home.Upload{Path: "/f", Attachment: message.Attachment{Name: "f"}}, noon),
 		h.PutNotice(t.Context(), me, home.Notice{MID: ref.MID, To: you, Version: 1, Time: noon}),
+		h.PutHandover(t.Context(), me, home.Handover{MID: ref.MID, Version: 1, Submission: &wirev1.Submission{}, Time: noon}),
 		h.PutMessage(t.Context(), me, home.Message{Ref: ref, Version: 1, Head: statement("h"), Time: noon}),
 		h.PutVersion(t.Context(), me, ref, home.Version{Number: 1, Head: statement("h"), Content: content}),
 	))
@@ -96,6 +99,8 @@ func TestRowsThatAreNoMore(t *testing.T) {
 		{`update upload set attachment = x'ff'`, "upload"},
 		{`update notice set peer = x'01'`, "notices"},
 		{`update notice set mid = x'01'`, "notices"},
+		{`update handover set mid = x'01'`, "handovers"},
+		{`update handover set submission = x'ff'`, "handovers"},
 		{`update version set content = x'ff'`, "versions"},
 		{`update version set head = x'ff'`, "versions"},
 		{`update message set slot = x'ff'`, "message"},
@@ -130,7 +135,7 @@ func restore(ctx context.Context, db *sql.DB, change string) error {
 	card := message.ID{1}
 	was := map[string][]byte{
 		"address": you.Bytes(), "peer": you.Bytes(), "author": you.Bytes(), "mid": ref.MID.Bytes(), "card": card[:], "content": raw,
-		"offered": {}, "head": {}, "slot": {}, "a": {}, "b": {}, "attachment": {},
+		"submission": {}, "offered": {}, "head": {}, "slot": {}, "a": {}, "b": {}, "attachment": {},
 	}
 	_, err = db.ExecContext(ctx, `update `+table+` set `+column+` = ?`, was[column])
 	return err
@@ -182,6 +187,7 @@ func TestRowsThatLeftTheirLists(t *testing.T) {
 		{`update draft set owner = x'07'`, "drafts"},
 		{`update follow set owner = x'07'`, "follows"},
 		{`update notice set owner = x'07'`, "notices"},
+		{`update handover set owner = x'07'`, "handovers"},
 		{`delete from contact`, "contacts"},
 		{`delete from pin`, "pins"},
 		{`update version set message = message + 1`, "versions"},
@@ -202,6 +208,7 @@ func TestRowsThatLeftTheirLists(t *testing.T) {
 			h.AddContact(t.Context(), home.Contact{Name: "bob", Address: you, Added: noon}),
 			h.SetFollow(t.Context(), me, you, true, noon),
 			h.PutNotice(t.Context(), me, home.Notice{MID: ref.MID, To: you, Version: 1, Time: noon}),
+			h.PutHandover(t.Context(), me, home.Handover{MID: ref.MID, Version: 1, Submission: &wirev1.Submission{}, Time: noon}),
 			h.PutMessage(t.Context(), me, home.Message{Ref: ref, Version: 1, Head: statement("h"), Time: noon}),
 			h.PutVersion(t.Context(), me, ref, home.Version{Number: 1, Head: statement("h"), Content: content}),
 			h.Check(t.Context()),
@@ -210,7 +217,7 @@ func TestRowsThatLeftTheirLists(t *testing.T) {
 		ok(t, err)
 		db.SetMaxOpenConns(1)
 		// A disk asks no triggers.
-		for _, table := range []string{"message", "draft", "follow", "notice", "contact", "pin"} {
+		for _, table := range []string{"message", "draft", "follow", "notice", "contact", "pin", "handover"} {
 			for _, event := range []string{"insert", "update", "delete"} {
 				_, err = db.ExecContext(t.Context(), `drop trigger if exists `+table+`_`+event)
 				ok(t, err)

@@ -496,6 +496,36 @@ func TestFindByPrefix(t *testing.T) {
 	}
 }
 
+// TestHandovers: what waits for the own server is there until it is handed over, and not longer than it may be.
+func TestHandovers(t *testing.T) {
+	h, me := openHome(t), addressOf(1)
+	v := home.Handover{MID: refOf(1, 2).MID, Version: 1, Submission: &wirev1.Submission{Head: statement("h"), Payload: []byte("p")}, Time: noon.Add(time.Second)}
+	old := home.Handover{MID: refOf(1, 9).MID, Version: 3, Submission: &wirev1.Submission{}, Time: noon, Expires: noon.Add(time.Hour)}
+	ok(t, h.PutHandover(t.Context(), me, v))
+	ok(t, h.PutHandover(t.Context(), me, old))
+	ok(t, h.PutHandover(t.Context(), addressOf(2), v))
+	v.Tries, v.Trouble = 2, "away"
+	ok(t, h.PutHandover(t.Context(), me, v))
+	all, err := h.Handovers(t.Context(), me)
+	ok(t, err)
+	if len(all) != 2 || all[0].MID != old.MID || all[0].Version != 3 || !all[0].Expires.Equal(old.Expires) ||
+		all[1].Tries != 2 || all[1].Trouble != "away" || string(all[1].Submission.GetPayload()) != "p" || !all[1].Time.Equal(v.Time) {
+		t.Errorf("%+v", all)
+	}
+	ok(t, h.Expire(t.Context(), noon.Add(time.Hour)))
+	if all, err := h.Handovers(t.Context(), me); err != nil || len(all) != 1 || all[0].MID != v.MID {
+		t.Errorf("after it is over: %+v, %v", all, err)
+	}
+	ok(t, h.RemoveHandover(t.Context(), me, v.MID, v.Version))
+	if err := h.RemoveHandover(t.Context(), me, v.MID, v.Version); !errors.Is(err, message.NotFound) {
+		t.Errorf("removed twice: %v", err)
+	}
+	if all, err := h.Handovers(t.Context(), me); err != nil || len(all) != 0 {
+		t.Errorf("after it was handed over: %+v, %v", all, err)
+	}
+	ok(t, h.Check(t.Context()))
+}
+
 func TestMarksAndNotices(t *testing.T) {
 	h := openHome(t)
 	me, ref := addressOf(1), refOf(2, 1)

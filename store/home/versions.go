@@ -192,6 +192,9 @@ func (h *Home) Erase(ctx context.Context, owner message.Address, ref message.Ref
 // Expire erases the content of every ephemeral message that is over.
 func (h *Home) Expire(ctx context.Context, now time.Time) error {
 	return h.transact(ctx, "expire", func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `delete from handover where expires <> 0 and expires <= ?1`, millis(now)); err != nil {
+			return err
+		}
 		return erase(ctx, tx, `expires <> 0 and expires <= ?1 and kept <> 0`, millis(now))
 	})
 }
