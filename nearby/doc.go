@@ -6,7 +6,8 @@
 //
 // A Node announces itself by multicast and broadcast, over IPv4 and IPv6 at once, answers
 // those who ask, and keeps a Table of who was heard. What a datagram says is a hint and
-// nothing more: it never makes a node connect to anybody.
+// nothing more. Those who are there are polled as P2P v0.4 does, where a datagram came from and
+// nowhere else; what others say of third ones makes a node say that it is here, and never connect.
 //
 // Serve answers HTTP on one port in two ways, told apart by the first byte. In the clear
 // come peers of P2P v0.4, with /ping, /peers and /ws; whoever they say that they are, they are
@@ -14,7 +15,8 @@
 // our kind: their cards are compared with the address that was meant, and then they chat,
 // bring letters and fetch files.
 //
-// Connect makes a Link, the other end of that.
+// Connect makes a Link, the other end of that. Link.Dial makes a Conn, a complete net.Conn for a protocol
+// that the other end serves with Node.Listen; why it was not made, or ended, is a Reason.
 //
 // # Who finds out what
 //
@@ -27,8 +29,9 @@
 // Datagrams are at most MaxDatagram; they count only from sources on a network of this
 // host, so many a second in all and from each host. An answer is never longer than what it
 // answers, and there are at most ten a second. The Table is bounded in all and for each
-// host, connections, sessions and what is read of them too.
+// host, connections, sessions and what is read of them too; of the connections of one caller so many
+// are taken. What is not read stops whoever writes it, and nobody else.
 //
 // Sockets, dialer and randomness come in through Config. Run, Serve and Look wait for
-// every goroutine that they start.
+// every goroutine that they start, and so does Conn.Close.
 package nearby

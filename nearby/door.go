@@ -121,20 +121,23 @@ func (d *door) sort(c *counted) {
 		_ = c.Close() // nobody is here who could prove it
 		return
 	}
-	t := tls.Server(c, d.tls)
+	raw := &steady{Conn: c}
+	t := tls.Server(raw, d.tls)
 	ctx, cancel := context.WithTimeout(d.ctx, answerWithin)
 	defer cancel()
 	if t.HandshakeContext(ctx) != nil {
 		_ = t.Close() // it has been told
 		return
 	}
-	d.secure.pass(&secured{t, t.ConnectionState()})
+	d.secure.pass(&secured{Conn: t, tls: t, raw: raw, state: t.ConnectionState()})
 }
 
 // secured is a connection over TLS. It hides its type, because HTTP would want a
 // name of its own in the handshake.
 type secured struct {
 	net.Conn
+	tls   *tls.Conn
+	raw   *steady
 	state tls.ConnectionState
 }
 
@@ -206,6 +209,14 @@ func (c *counted) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
+// CloseWrite ends what goes out, where the network can.
+func (c *counted) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
 // Close closes, and gives back the place.
 func (c *counted) Close() error {
 	err := c.Conn.Close()
@@ -262,7 +273,9 @@ func (s *sessions) wait(ctx context.Context) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for n := range s.all {
-			_ = n.ws.CloseNow() // its reader ends
+			if n.ws != nil {
+				_ = n.ws.CloseNow() // its reader ends
+			}
 		}
 	})
 	defer cut()

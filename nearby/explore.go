@@ -45,6 +45,9 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	defer e.end()
 	e.read(ctx)
+	if n.c.Explore.Poll > 0 {
+		e.readers.Go(func() { e.poll(ctx) })
+	}
 	look := time.NewTicker(facesAgain)
 	defer look.Stop()
 	for {

@@ -2,9 +2,16 @@ package nearby_test
 
 import (
 	"bytes"
+	"context"
+	"crypto/rand"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"airdispatch/message"
 	"airdispatch/nearby"
@@ -88,3 +95,82 @@ func FuzzID(f *testing.F) {
 		}
 	})
 }
+
+// FuzzLine: a message of a session is a line of text that is no longer than one may be, or nothing.
+func FuzzLine(f *testing.F) {
+	f.Add(true, []byte("\x0a\x06\x08\x80\xd8\xa5\xda\x06\x12\x05hello"))
+	f.Add(false, []byte("hello"))
+	f.Add(true, []byte{0x12, 0xff})
+	f.Add(true, []byte{0x0a, 0x0b, 0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
+	f.Fuzz(func(t *testing.T, binary bool, b []byte) {
+		l, err := nearby.ParseLine(binary, b)
+		if err != nil {
+			return
+		}
+		if !binary || !utf8.ValidString(l.Text) || len(l.Text) > nearby.MaxLine+1<<10 || l.Time.Year() > 9999 {
+			t.Errorf("%x was read as %+v", b, l)
+		}
+	})
+}
+
+// FuzzLists: what peers say of others, and of their files, is read in bounds.
+func FuzzLists(f *testing.F) {
+	id := nearby.ID{1, 2, 3}
+	one := append(oldDatagram(id, 8001)[:23:23], "\x22\x0810.0.0.7"...)
+	f.Add(append([]byte{0x0a, byte(len(one))}, one...))
+	f.Add([]byte{0x0a, 0})
+	f.Add([]byte{0x0a, 0xff, 1})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		hosts, err := nearby.ParsePeers(b)
+		if err == nil && len(hosts) > 256 {
+			t.Errorf("%d hosts", len(hosts))
+		}
+		for _, h := range hosts {
+			if !h.IsValid() || h.Zone() != "" {
+				t.Errorf("host %s", h)
+			}
+		}
+		_ = nearby.ParseFiles(b) // it does not panic
+	})
+}
+
+// FuzzPinned: no body and no header of somebody who has proved who they are ends a node, or is answered
+// as the fault of it.
+func FuzzPinned(f *testing.F) {
+	k := keyring(f)
+	n := still(f, func(c *nearby.Config) {
+		c.People, c.Inbox, c.Files = &book{contacts: []message.Address{k.Address()}}, letterbox{make(chan *wirev1.NearbyLetter, 1<<20)}, shelf{"f": []byte("f")}
+	})
+	der, _, err := k.Signer.DeviceCertificate(rand.Reader, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	must(f, err)
+	h, err := n.Pinned(context.Background(), der)
+	must(f, err)
+	_, err = n.Listen("talk")
+	must(f, err)
+	cards, err := proto.Marshal(&wirev1.Identity{Cards: k.Chain.Signed(0)})
+	must(f, err)
+	for _, path := range []string{"/cards", "/letters", "/files", "/files/00", "/connection", "/ping", "/peers"} {
+		f.Add(path, k.Address().String(), "talk", cards)
+		f.Add(path, "", "", []byte{0x0a, 0xff})
+	}
+	f.Fuzz(func(t *testing.T, path, address, protocol string, body []byte) {
+		for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodPost} {
+			r := &http.Request{
+				Method: method, URL: &url.URL{Path: path}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Host: "peer.invalid", RemoteAddr: "10.0.0.1:9",
+				Header: http.Header{"Airdispatch-Address": {address}, "Airdispatch-Protocol": {protocol}, "Upgrade": {"airdispatch-connection"}},
+				Body:   io.NopCloser(bytes.NewReader(body)),
+			}
+			w := &answerBuffer{ResponseRecorder: httptest.NewRecorder()}
+			h.ServeHTTP(w, r)
+			if w.Code == http.StatusInternalServerError {
+				t.Errorf("%s %q: %d", method, path, w.Code)
+			}
+		}
+	})
+}
+
+// answerBuffer takes an answer, and deadlines, which it does not keep.
+type answerBuffer struct{ *httptest.ResponseRecorder }
+
+// SetReadDeadline does nothing.
+func (answerBuffer) SetReadDeadline(time.Time) error { return nil }

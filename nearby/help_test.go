@@ -159,7 +159,7 @@ func start(t testing.TB, change func(*nearby.Config)) *peer {
 	p.udp = netip.AddrPortFrom(p.at.Addr(), freePort(t))
 	c := nearby.Config{
 		Port: p.at.Port(), Keyring: p.keyring, People: p.book, Inbox: letterbox{p.letters}, Listen: listenUDP, Dial: (&net.Dialer{}).DialContext, Rand: rand.Reader,
-		Explore: nearby.Explore{Port: p.udp.Port(), Period: 100 * time.Millisecond},
+		Explore: nearby.Explore{Port: p.udp.Port(), Period: 100 * time.Millisecond, Poll: -1},
 		Heard:   func(s *nearby.Session, l nearby.Line) { p.said <- said{s, l} },
 	}
 	_, err = rand.Read(c.ID[:])

@@ -78,6 +78,8 @@ type Explore struct {
 	Interface string
 	// Peers are asked by unicast too.
 	Peers []netip.AddrPort
+	// Poll is how often Run asks those who are there whether they still are; zero is 30 seconds, less is never.
+	Poll time.Duration
 }
 
 const (
@@ -111,6 +113,7 @@ type Node struct {
 	known    recognised
 	guests   guests
 	sessions sessions
+	lives    lives
 	stopping atomic.Bool
 
 	// mu guards the hello that was made last.
@@ -126,6 +129,9 @@ func New(c Config) (*Node, error) {
 	if c.Explore.Period <= 0 {
 		c.Explore.Period = defaultPeriod
 	}
+	if c.Explore.Poll == 0 {
+		c.Explore.Poll = defaultPoll
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -133,6 +139,7 @@ func New(c Config) (*Node, error) {
 		c: c, table: NewTable(patience * c.Explore.Period), log: c.Log, verifier: crypto.Single{},
 		answers: rate.NewLimiter(answersPerSecond, answersPerSecond), hosts: newHosts(),
 		guests: guests{chains: map[message.Address]*message.Chain{}}, sessions: sessions{all: map[*Session]struct{}{}},
+		lives: lives{listeners: map[string]*Listener{}, open: map[*Conn]struct{}{}, places: map[message.Address]int{}},
 	}, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -131,6 +132,7 @@ type Link struct {
 	Chain *message.Chain
 
 	n    *Node
+	tls  *tls.Config
 	http *http.Client
 }
 
@@ -228,7 +230,7 @@ func (n *Node) link(p Peer, chain *message.Chain) *Link {
 		return &cert, err
 	}
 	p.Address, p.Proved = chain.Address(), true
-	return &Link{Peer: p, Chain: chain, n: n, http: n.client(p, chain.Address(), c)}
+	return &Link{Peer: p, Chain: chain, n: n, tls: c, http: n.client(p, chain.Address(), c)}
 }
 
 // client is HTTP to one peer, over TLS.
@@ -239,21 +241,33 @@ func (n *Node) client(p Peer, want message.Address, c *tls.Config) *http.Client 
 			DisableCompression: true, MaxConnsPerHost: 4, MaxResponseHeaderBytes: maxHeader,
 			TLSHandshakeTimeout: answerWithin, ResponseHeaderTimeout: answerWithin,
 			DialContext: n.c.Dial,
-			DialTLSContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-				raw, err := n.c.Dial(ctx, network, p.Place.String())
+			DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				t, _, err := n.handshake(ctx, p.Place, c, want)
 				if err != nil {
-					return nil, fmt.Errorf("nearby: connect to %s: %w: %w", p.Place, err, message.Unavailable)
-				}
-				c := c.Clone()
-				c.ServerName = knock(want, slotOf(time.Now()))
-				t := tls.Client(raw, c)
-				if err := t.HandshakeContext(ctx); err != nil {
-					return nil, errors.Join(err, raw.Close())
+					return nil, err
 				}
 				return t, nil
 			},
 		},
 	}
+}
+
+// handshake connects to a place and knocks there for an address.
+func (n *Node) handshake(ctx context.Context, at netip.AddrPort, c *tls.Config, want message.Address) (*tls.Conn, *steady, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	conn, err := n.c.Dial(ctx, "tcp", at.String())
+	if err != nil {
+		return nil, nil, fmt.Errorf("nearby: connect to %s: %w: %w", at, err, message.Unavailable)
+	}
+	c = c.Clone()
+	c.ServerName = knock(want, slotOf(time.Now()))
+	raw := &steady{Conn: conn}
+	t := tls.Client(raw, c)
+	if err := t.HandshakeContext(ctx); err != nil {
+		return nil, nil, errors.Join(err, conn.Close())
+	}
+	return t, raw, nil
 }
 
 // Close lets go of what is open to the peer.

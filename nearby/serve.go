@@ -63,6 +63,7 @@ func (n *Node) Serve(ctx context.Context, l net.Listener) error {
 	endSessions()
 	within, cancel := context.WithTimeout(running, drain)
 	defer cancel()
+	n.lives.end()
 	n.sessions.wait(within)
 	errs = append(errs, closed(d.Close()), closed(<-accepted))
 	stop()
@@ -110,6 +111,7 @@ func (n *Node) secure(ctx context.Context) http.Handler {
 	mux.HandleFunc("POST /letters", n.takeLetter)
 	mux.HandleFunc("GET /files", n.listFiles)
 	mux.HandleFunc("GET /files/{hash}", n.sendFile)
+	mux.HandleFunc("GET "+connectionPath, n.take)
 	return mux
 }
 
@@ -155,6 +157,9 @@ func (n *Node) asker(r *http.Request) (Peer, error) {
 		if err != nil {
 			return Peer{}, err
 		}
+		if !n.c.Visible && !n.isContact(r.Context(), a) {
+			return Peer{}, fmt.Errorf("nearby: %s is no contact: %w", a.Short(), message.Denied)
+		}
 		p.ID, p.Address, p.Proved, p.host = id, a, true, host
 		return p, nil
 	}
@@ -164,6 +169,12 @@ func (n *Node) asker(r *http.Request) (Peer, error) {
 	// An id proves nothing.
 	p.Address, p.Proved, p.host = message.Address{}, false, host
 	return p, nil
+}
+
+// welcome reports whether an address is answered at all: a hidden node answers contacts, and those
+// whom it admits for some protocol.
+func (n *Node) welcome(ctx context.Context, a message.Address) bool {
+	return n.c.Visible || n.isContact(ctx, a) || n.lives.admits(ctx, a)
 }
 
 // prove compares the certificate of a connection with the cards of the address
@@ -177,7 +188,7 @@ func (n *Node) prove(r *http.Request) (message.Address, error) {
 	if err != nil {
 		return message.Address{}, fmt.Errorf("nearby: %w", message.Invalid)
 	}
-	if !n.c.Visible && !n.isContact(r.Context(), a) {
+	if !n.welcome(r.Context(), a) {
 		return message.Address{}, fmt.Errorf("nearby: %s is no contact: %w", a.Short(), message.Denied)
 	}
 	chain, err := n.chain(r.Context(), a)
@@ -244,16 +255,20 @@ func (n *Node) chat(ctx context.Context, w http.ResponseWriter, r *http.Request)
 		refuse(w, err)
 		return
 	}
+	s := newSession(asker, nil)
+	room := n.sessions.add(s) // before the other end hears of it, so that a stop waits for it
+	if room {
+		defer n.sessions.remove(s)
+	}
 	ws, err := websocket.Accept(w, r, nil)
 	if err != nil {
 		return // it was told why
 	}
-	s := newSession(asker, ws)
-	if !n.sessions.add(s) {
+	if !room {
 		_ = ws.Close(websocket.StatusTryAgainLater, "") // it was told why
 		return
 	}
-	defer n.sessions.remove(s)
+	n.sessions.open(s, ws)
 	end := context.AfterFunc(ctx, func() { _ = ws.Close(websocket.StatusGoingAway, "stopping") }) // Hear ends with it
 	defer end()
 	err = s.Hear(context.WithoutCancel(ctx), func(l Line) {
@@ -277,7 +292,7 @@ func (n *Node) takeCards(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return err
 		}
-		if !n.c.Visible && !n.isContact(r.Context(), a) {
+		if !n.welcome(r.Context(), a) {
 			return message.Denied
 		}
 		key, ok := shown(stateOf(r))

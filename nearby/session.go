@@ -52,8 +52,11 @@ type Session struct {
 }
 
 func newSession(p Peer, ws *websocket.Conn) *Session {
-	ws.SetReadLimit(MaxLine + frameRoom)
-	return &Session{Peer: p, ws: ws, pace: rate.NewLimiter(linesPerSecond, linesAtOnce)}
+	s := &Session{Peer: p, ws: ws, pace: rate.NewLimiter(linesPerSecond, linesAtOnce)}
+	if ws != nil {
+		ws.SetReadLimit(MaxLine + frameRoom)
+	}
+	return s
 }
 
 // Say sends a line, no faster than peers take them. Errors: message.TooLarge,
@@ -208,6 +211,14 @@ func (s *sessions) add(n *Session) bool {
 	}
 	s.all[n] = struct{}{}
 	return true
+}
+
+// open gives a session that was added its connection.
+func (s *sessions) open(n *Session, ws *websocket.Conn) {
+	ws.SetReadLimit(MaxLine + frameRoom)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n.ws = ws
 }
 
 func (s *sessions) remove(n *Session) {

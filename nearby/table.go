@@ -36,7 +36,13 @@ type Peer struct {
 
 	host netip.Addr // where it was heard from
 	said time.Time  // of its hello
+	// asked is when it was last polled, answered when it last answered; missed is how often in turn it did not.
+	asked, answered time.Time
+	missed          int
 }
+
+// there is when it last gave a sign of life.
+func (p Peer) there() time.Time { return later(p.Heard, p.answered) }
 
 // Table is who was heard, bounded and forgetful. Safe for concurrent use.
 type Table struct {
@@ -63,6 +69,7 @@ func (t *Table) Put(p Peer) bool {
 	case same:
 		p.Proved = p.Proved || old.Proved
 		p.said = later(old.said, p.said)
+		p.asked, p.answered, p.missed = old.asked, old.answered, old.missed
 	case ok && !mayMove(old, p):
 		return false
 	case !ok && !t.room(p):
@@ -142,7 +149,7 @@ func less(a, b Peer) int {
 // forget drops the silent.
 func (t *Table) forget(now time.Time) {
 	for id, p := range t.peers {
-		if now.Sub(p.Heard) > t.hold {
+		if now.Sub(p.there()) > t.hold {
 			delete(t.peers, id)
 		}
 	}
@@ -188,4 +195,50 @@ func (t *Table) Peers(now time.Time) []Peer {
 		return cmp.Or(a.Place.Compare(b.Place), slices.Compare(a.ID[:], b.ID[:]))
 	})
 	return out
+}
+
+// due are the peers to poll, those first who were not for the longest time, a few of each host; they
+// count as polled from now on.
+func (t *Table) due(now time.Time, may func(Peer) bool) []Peer {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.forget(now)
+	var all []Peer
+	for _, p := range t.peers {
+		if may(p) {
+			all = append(all, p)
+		}
+	}
+	slices.SortFunc(all, func(a, b Peer) int { return cmp.Or(a.asked.Compare(b.asked), slices.Compare(a.ID[:], b.ID[:])) })
+	var out []Peer
+	of := map[netip.Addr]int{}
+	for _, p := range all {
+		if len(out) >= maxPolled || of[p.host] >= pollsOfHost {
+			continue
+		}
+		of[p.host]++
+		p.asked = now
+		t.peers[p.ID] = p
+		out = append(out, p)
+	}
+	return out
+}
+
+// polled notes what came of it: who does not answer twice is gone, and at once who says so.
+func (t *Table) polled(p Peer, now time.Time, answer pollAnswer) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	known, ok := t.peers[p.ID]
+	switch {
+	case !ok || known.Place != p.Place: // it has moved in the meantime
+		return
+	case answer == isThere:
+		known.answered, known.missed = now, 0
+	case answer == isStopping || known.missed+1 >= pollsMissed:
+		delete(t.peers, p.ID)
+		return
+	default:
+		known.missed++
+	}
+	t.peers[p.ID] = known
 }
