@@ -78,6 +78,8 @@ type Client struct {
 	mu       sync.Mutex
 	own      *rpc.Peer
 	resolver *tracker.Resolver
+	// reached is whether the own server has answered yet.
+	reached bool
 	// pursued is when trackers were last asked where the own server has gone.
 	pursued time.Time
 
@@ -206,6 +208,23 @@ func (c *Client) learn(ctx context.Context, i *message.Identity) error {
 // ask makes a call to the own server. When the server is not where or who it
 // was, it is met anew and asked once more; all calls may be repeated.
 func (c *Client) ask(ctx context.Context, call func(p *rpc.Peer) error) error {
+	err := c.askServer(ctx, call)
+	if _, said := errors.AsType[*message.Refused](err); err == nil || said {
+		c.mu.Lock()
+		c.reached = true
+		c.mu.Unlock()
+	}
+	return err
+}
+
+// Reached reports whether the own mail server has answered this client.
+func (c *Client) Reached() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.reached
+}
+
+func (c *Client) askServer(ctx context.Context, call func(p *rpc.Peer) error) error {
 	p, fresh, err := c.server(ctx)
 	if err != nil {
 		return err

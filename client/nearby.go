@@ -154,21 +154,19 @@ func (n *Neighbours) keep(ctx context.Context, heads []*message.Head, letter *me
 	return n.c.home.PutVersion(ctx, n.c.me, newest.Ref(), versions...)
 }
 
-// serverWithin is how long the own server may take to be handed a letter that has been
-// brought already.
-const serverWithin = 10 * time.Second
-
 // SentNearby is a letter that was brought to a peer on the same network.
 type SentNearby struct {
 	*Sent
-	// NotHanded says why the own server does not have it too; nil where it does.
-	NotHanded error
+	// Waits says why the own server does not have it yet; HandOver hands it over.
+	Waits error
+	// NotTaken says why the own server will not take it. Both are nil where it has it, and where there is no account.
+	NotTaken error
 }
 
 // SendNearby seals a letter to one address, brings it there, and keeps one's own copy. Then
-// the same version is handed to the own server, if there is one and it can be reached, so
-// that other devices of both see it; where it arrives twice it is one letter. Attachments need
-// a server. Errors: message.Invalid, message.TooLarge, and those of the link.
+// the same version is handed to the own server, if there is one, so that other devices of both see it;
+// where it arrives twice it is one letter. Where the server cannot be reached the version waits in the home
+// for HandOver. Attachments need a server. Errors: message.Invalid, message.TooLarge, and those of the link.
 func (c *Client) SendNearby(ctx context.Context, l *nearby.Link, d Draft) (*SentNearby, error) {
 	if c.me.IsZero() {
 		return nil, ErrNoIdentity
@@ -210,11 +208,20 @@ func (c *Client) SendNearby(ctx context.Context, l *nearby.Link, d Draft) (*Sent
 	if out.Sent, err = c.keepSent(ctx, sealed, o, nil); err != nil {
 		return nil, err
 	}
-	if _, out.NotHanded = c.Account(ctx); out.NotHanded == nil {
-		ctx, cancel := context.WithTimeout(ctx, serverWithin)
-		defer cancel()
-		out.Receipt, out.NotHanded = c.hand(ctx, sealed, o)
+	if _, err := c.Account(ctx); errors.Is(err, ErrNoAccount) {
+		return out, nil
+	} else if err != nil {
+		return nil, err
 	}
+	v := home.Handover{
+		MID: mid, Version: sealed.Head.Version, Time: time.Now(), Expires: sealed.Head.Expires,
+		Submission: &wirev1.Submission{Head: sealed.Head.Signed, Slots: sealed.Slots, Payload: sealed.Payload},
+	}
+	if err := c.home.PutHandover(context.WithoutCancel(ctx), c.me, v); err != nil {
+		return nil, err
+	}
+	done, err := c.handOver(ctx, v)
+	out.Receipt, out.NotTaken, out.Waits = done.Receipt, done.Err, err
 	return out, nil
 }
 

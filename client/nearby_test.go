@@ -77,8 +77,8 @@ func TestNearbyLetter(t *testing.T) {
 
 	sent, err := ann.SendNearby(ctx, l, client.Draft{Subject: "over the table", Body: "hello"})
 	must(t, err)
-	if sent.NotHanded != nil || sent.Receipt == nil {
-		t.Errorf("the own server: %v", sent.NotHanded)
+	if sent.Waits != nil || sent.NotTaken != nil || sent.Receipt == nil {
+		t.Errorf("the own server: %v, %v", sent.Waits, sent.NotTaken)
 	}
 	if i := <-got; i.Subject != "over the table" || i.Ref != sent.Head.Ref() {
 		t.Errorf("delivered %+v", i)

@@ -351,6 +351,11 @@ func (c *Client) hand(ctx context.Context, sealed *message.Sealed, o outgoing) (
 	for _, b := range o.blobs {
 		w.Blobs = append(w.Blobs, &wirev1.BlobRef{Hash: b.ID[:], Size: uint64(b.Size)})
 	}
+	return c.handSubmission(ctx, sealed.Head, w)
+}
+
+// handSubmission is hand for what was sealed before.
+func (c *Client) handSubmission(ctx context.Context, head *message.Head, w *wirev1.Submission) (*message.Receipt, error) {
 	var receipt *message.Receipt
 	err := c.ask(ctx, func(p *rpc.Peer) error {
 		resp, err := p.Mailbox().Submit(ctx, &wirev1.SubmitRequest{Submissions: []*wirev1.Submission{w}})
@@ -362,10 +367,10 @@ func (c *Client) hand(ctx context.Context, sealed *message.Sealed, o outgoing) (
 		}
 		r := resp.GetResults()[0]
 		if err := message.OpenRefusal(r.GetRefusal()); err != nil {
-			return c.conflict(sealed.Head, r.GetCurrent(), err)
+			return c.conflict(head, r.GetCurrent(), err)
 		}
 		receipt, err = message.OpenReceipt(c.verifier, p.Identity().Chain, r.GetReceipt())
-		if err == nil && (receipt.Kind != message.ReceiptSubmitted || receipt.ID != sealed.Head.ID) {
+		if err == nil && (receipt.Kind != message.ReceiptSubmitted || receipt.ID != head.ID) {
 			err = fmt.Errorf("client: submit: a receipt for something else: %w", message.Invalid)
 		}
 		return err

@@ -218,6 +218,7 @@ func (a *app) with(cmd *cobra.Command, w who, use func(ctx context.Context, c *c
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
+	defer a.handOver(cmd.Context(), c)
 	return use(cmd.Context(), c)
 }
 

@@ -154,7 +154,7 @@ func (l *service) serve(ctx context.Context, c *client.Client, conn *relay.Conn)
 }
 
 // process runs a process whose input and output are the connection.
-func (l *service) process(ctx context.Context, conn *relay.Conn) error {
+func (l *service) process(ctx context.Context, conn liveConn) error {
 	cmd := exec.CommandContext(ctx, "sh", "-c", l.exec)
 	cmd.Env = append(os.Environ(), envPrefix+"PEER="+conn.Peer().String(), envPrefix+"PROTOCOL="+conn.Protocol())
 	cmd.Stderr = l.a.err

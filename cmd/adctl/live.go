@@ -46,7 +46,7 @@ func splice(ctx context.Context, a, b halfCloser) {
 // stdio joins a connection with standard input and output. It returns when the
 // other end has said all, and either hears nothing more or has heard all: nil
 // where that was in order.
-func (a *app) stdio(ctx context.Context, conn *relay.Conn) error {
+func (a *app) stdio(ctx context.Context, conn liveConn) error {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	said := make(chan error, 1)

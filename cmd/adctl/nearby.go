@@ -33,8 +33,8 @@ type nearbyFlags struct {
 func (a *app) nearbyCommand() *cobra.Command {
 	var f nearbyFlags
 	cmd := &cobra.Command{
-		Use: "nearby serve|list|chat|send|share|fetch", Short: "Find peers on the same network, and talk with them without servers", Args: cobra.NoArgs,
-		Long: "Finds peers on the same network and exchanges lines, letters and files with them, without\na server and without the internet. Contacts recognise each other, and what goes between them is\nencrypted to their keys; others see that somebody is there and not who, unless\nyou are --visible. Peers of P2P v0.4 can be chatted with; nobody knows who they are.",
+		Use: "nearby serve|list|chat|send|share|fetch|connect|tunnel", Short: "Find peers on the same network, and talk with them without servers", Args: cobra.NoArgs,
+		Long: "Finds peers on the same network and exchanges lines, letters and files with them, without\na server and without the internet, or connects to what they serve. Contacts recognise each other, and what goes between them is\nencrypted to their keys; others see that somebody is there and not who, unless\nyou are --visible. Peers of P2P v0.4 can be chatted with; nobody knows who they are.",
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.which(cmd) },
 	}
 	flags := cmd.PersistentFlags()
@@ -42,7 +42,7 @@ func (a *app) nearbyCommand() *cobra.Command {
 	flags.StringArrayVar(&f.peers, "peer", nil, "ask this peer too, where multicast and broadcast do not reach: `HOST:PORT` of its datagrams; may be repeated")
 	flags.BoolVar(&f.visible, "visible", false, "tell everybody on the network your address, not only contacts")
 	flags.DurationVar(&f.wait, "wait", 3*time.Second, "look for peers for so `LONG`")
-	cmd.AddCommand(a.nearbyServe(&f), a.nearbyList(&f), a.nearbyChat(&f), a.nearbySend(&f), a.nearbyShare(), a.nearbyFetch(&f))
+	cmd.AddCommand(a.nearbyServe(&f), a.nearbyList(&f), a.nearbyChat(&f), a.nearbySend(&f), a.nearbyShare(), a.nearbyFetch(&f), a.nearbyConnect(&f), a.nearbyTunnel(&f))
 	return cmd
 }
 
@@ -205,9 +205,7 @@ func (a *app) nearbySend(f *nearbyFlags) *cobra.Command {
 					if err != nil {
 						return argument(err)
 					}
-					if sent.NotHanded != nil && !errors.Is(sent.NotHanded, client.ErrNoAccount) {
-						a.sayf("it was brought; your mail server does not have it: %s", visible(plain(sent.NotHanded.Error())))
-					}
+					a.sayWaits(sent)
 					m := headJSON(sent.Head)
 					m.State = sentState(sent.Head)
 					return a.result(m, "%s\n", sent.Head.Ref())
@@ -221,6 +219,16 @@ func (a *app) nearbySend(f *nearbyFlags) *cobra.Command {
 	flags.StringVar(&l.expires, "expires", "", "erase it everywhere after `7d`, 36h, 2w, or at a time; implies ephemeral")
 	flags.BoolVar(&l.plain, "plain", false, "the body is plain text, not Markdown")
 	return cmd
+}
+
+// sayWaits tells whoever has brought a letter what the own server has of it.
+func (a *app) sayWaits(sent *client.SentNearby) {
+	switch {
+	case sent.NotTaken != nil:
+		a.sayf("it was brought; your mail server does not take it: %s", visible(plain(sent.NotTaken.Error())))
+	case sent.Waits != nil:
+		a.sayf("it was brought; your mail server could not be reached and gets it later, from the next command that reaches it")
+	}
 }
 
 // fetchName is what to call a file in an error.

@@ -82,30 +82,29 @@ func (l *overheard) say(ctx context.Context, typed string) error {
 
 // nearbyServe is nearby serve.
 func (a *app) nearbyServe(f *nearbyFlags) *cobra.Command {
-	var listen string
+	var offers nearbyServing
 	cmd := &cobra.Command{
-		Use: "serve [--listen HOST:PORT] [--config FILE]", Short: "Be there for others on the same network, until interrupted", Args: cobra.NoArgs,
-		Long: "Announces you, takes letters of contacts into the ordinary inbox, sends them the files that\nyou share, and prints each line that others say, NAME: TEXT. A line of standard input in the same form\nanswers.",
+		Use: "serve [--listen HOST:PORT] [--config FILE] [--exec PROTO=CMD | --to PROTO=HOST:PORT]…", Short: "Be there for others on the same network, until interrupted", Args: cobra.NoArgs,
+		Long: "Announces you, takes letters of contacts into the ordinary inbox, sends them the files that\nyou share, and prints each line that others say, NAME: TEXT. A line of standard input in the same form\nanswers.\n\n" +
+			"With --exec each caller of PROTO gets a process of `sh -c CMD`, whose input and output are the\nconnection and whose ADCTL_PEER is the caller; with --to a TCP connection to a server. Others\nreach it with `adctl nearby connect`.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.with(cmd, anybody, func(ctx context.Context, c *client.Client) error { return a.serveNearby(ctx, c, *f, listen) })
+			return a.with(cmd, anybody, func(ctx context.Context, c *client.Client) error { return a.serveNearby(ctx, c, *f, &offers) })
 		},
 	}
-	cmd.Flags().StringVar(&listen, "listen", "", "where others reach you: `HOST:PORT`; without it, at all addresses and the port of the settings, 8001")
+	cmd.Flags().StringArrayVar(&offers.exec, "exec", nil, "run a command for each caller of a protocol: `PROTO=CMD`; may be repeated")
+	cmd.Flags().StringArrayVar(&offers.to, "to", nil, "connect each caller of a protocol to a server: `PROTO=HOST:PORT`; may be repeated")
+	cmd.Flags().StringArrayVar(&offers.allow, "allow", []string{"contacts"}, "who may connect: an `ADDR`ess, contacts or anyone; may be repeated")
+	cmd.Flags().StringVar(&offers.listen, "listen", "", "where others reach you: `HOST:PORT`; without it, at all addresses and the port of the settings, 8001")
 	return cmd
 }
 
-func (a *app) serveNearby(ctx context.Context, c *client.Client, f nearbyFlags, listen string) error {
+// serveNearby is there for others until ctx ends.
+func (a *app) serveNearby(ctx context.Context, c *client.Client, f nearbyFlags, offers *nearbyServing) error {
 	var l net.Listener
 	out := &overheard{sessions: map[string]*nearby.Session{}}
 	n, err := a.neighbourhood(ctx, c, f, func(config *nearby.Config) (err error) {
-		if listen == "" {
-			listen = fmt.Sprintf(":%d", config.Port)
-		}
-		if _, _, err := net.SplitHostPort(listen); err != nil {
-			return daemon.Usage("--listen %s: want HOST:PORT", listen)
-		}
-		if l, err = (&net.ListenConfig{}).Listen(ctx, "tcp", listen); err != nil {
-			return fmt.Errorf("nearby: %w", err)
+		if l, err = offers.open(ctx, config.Port); err != nil {
+			return err
 		}
 		at, err := netip.ParseAddrPort(l.Addr().String())
 		if err != nil {
@@ -117,6 +116,10 @@ func (a *app) serveNearby(ctx context.Context, c *client.Client, f nearbyFlags, 
 		}
 		return nil
 	})
+	var serve func(context.Context)
+	if err == nil {
+		serve, err = offers.offer(ctx, n)
+	}
 	if err != nil {
 		if l != nil {
 			_ = l.Close() // nobody came in yet
@@ -129,10 +132,14 @@ func (a *app) serveNearby(ctx context.Context, c *client.Client, f nearbyFlags, 
 	ran := make(chan error, 2)
 	go func() { ran <- n.node.Run(ctx) }()
 	go func() { ran <- n.node.Serve(ctx, l) }()
+	var beside sync.WaitGroup
+	beside.Go(func() { serve(ctx) })
+	beside.Go(func() { n.handOverLater(ctx) })
+	defer beside.Wait()
 	a.sayf("listening %s", l.Addr())
 	go n.answer(ctx, out) // a read of standard input cannot be interrupted; the program ends over it
 	err = <-ran
-	cancel()
+	cancel() // what runs beside ends too
 	if err = errors.Join(err, <-ran, out.failed); err == nil {
 		err = context.Canceled
 	}
