@@ -15,14 +15,14 @@ import (
 
 // author makes versions of one message to a reader.
 type author struct {
-	t      *testing.T
+	t      testing.TB
 	k      *message.Keyring
 	reader *message.Keyring
 	mid    message.MID
 	terms  message.Terms
 }
 
-func newAuthor(t *testing.T, c *Client, reader *message.Keyring) *author {
+func newAuthor(t testing.TB, c *Client, reader *message.Keyring) *author {
 	t.Helper()
 	a := &author{t: t, k: newKeyring(t), reader: reader, terms: message.Revisable}
 	var err error
