@@ -152,13 +152,18 @@ func (c *core) say(now time.Time, m Message) (Message, error) {
 
 // receive takes one JSON value from a source. An error costs it the connection.
 func (c *core) receive(now time.Time, s *source, raw json.RawMessage) error {
+	return c.admit(now, s, func() (*object, error) { return parseObject(raw) })
+}
+
+// admit takes an object, which is read only where the source may send at all.
+func (c *core) admit(now time.Time, s *source, read func() (*object, error)) error {
 	if !s.bucket.AllowN(now, 1) {
 		return c.blame(now, s, s.worst())
 	}
 	if c.banned(now, s.peer) || c.banned(now, s.host.String()) {
 		return errBanned
 	}
-	o, err := parseObject(raw)
+	o, err := read()
 	if err != nil {
 		return nil
 	}

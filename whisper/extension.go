@@ -1,6 +1,7 @@
 package whisper
 
 import (
+	"bytes"
 	"encoding/json"
 )
 
@@ -36,11 +37,24 @@ const maxList = 128
 
 // bytes is the extension on the wire, alone in its object.
 func (e *extension) bytes() []byte {
-	b, err := json.Marshal(map[string]*extension{keyOurs: e})
+	b, err := json.Marshal(struct{ Whisper *extension }{e})
 	if err != nil {
 		return nil // texts and lists have a form
 	}
 	return append(b, '\n')
+}
+
+// control reads an object in which there is nothing but an extension with a Kind, as most
+// objects between peers of our kind are; nil for any other.
+func control(raw []byte) *extension {
+	if !bytes.HasPrefix(raw, []byte(`{"`+keyOurs+`":{"Kind":"`)) {
+		return nil
+	}
+	var only map[string]*extension
+	if json.Unmarshal(raw, &only) != nil || len(only) != 1 || only[keyOurs] == nil || only[keyOurs].Kind == "" {
+		return nil
+	}
+	return only[keyOurs]
 }
 
 // sound reports whether the lists are within bounds.

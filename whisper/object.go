@@ -86,6 +86,9 @@ func parseObject(raw []byte) (*object, error) {
 	if len(raw) > maxObject {
 		return nil, errMalformed
 	}
+	if e := control(raw); e != nil {
+		return &object{ours: e, stamp: "0"}, nil
+	}
 	fields, err := members(raw)
 	if err != nil {
 		return nil, err

@@ -216,6 +216,9 @@ func (c *core) tick(now time.Time) {
 
 // ask asks for what is due, each message of one neighbour that has it.
 func (c *core) ask(now time.Time) {
+	if len(c.absent) == 0 {
+		return
+	}
 	want := make(map[string][]string)
 	old := make(map[string]bool)
 	for id, a := range c.absent {
