@@ -102,7 +102,9 @@ func (l *Line) attach() {
 		frames = append(frames, &wirev1.LiveFrame{Kind: &wirev1.LiveFrame_Serve{Serve: &wirev1.LiveServe{Protocols: l.c.Protocols}}})
 	}
 	for _, s := range all {
-		frames = append(frames, resumeFrame(s.id, s.at()))
+		if f := s.attach(); f != nil {
+			frames = append(frames, f)
+		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -179,7 +181,7 @@ func (l *Line) next() *wirev1.LiveFrame {
 		l.busy = l.busy[1:]
 		s.queued = false
 		l.mu.Unlock()
-		f, more := s.pull()
+		f, more := s.pull(nil)
 		if more {
 			l.ready(s)
 		}
@@ -192,7 +194,7 @@ func (l *Line) next() *wirev1.LiveFrame {
 
 // reap forgets a stream that is over.
 func (l *Line) reap(s *Stream) {
-	done, broken := s.done(), s.Err() == Broken
+	done, away, broken := s.done(), s.hasLeft(), s.Err() == Broken
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !done || l.streams[s.id] != s {
@@ -200,8 +202,11 @@ func (l *Line) reap(s *Stream) {
 	}
 	delete(l.streams, s.id)
 	l.used = time.Now()
-	if broken {
+	switch {
+	case broken:
 		l.say(closeFrame(s.id, Broken, 0))
+	case away:
+		l.say(closeFrame(s.id, Gone, 0)) // what the ends said to each other, the relay has not heard
 	}
 	l.nudge()
 }
@@ -251,7 +256,8 @@ func (l *Line) breakOff() {
 var errSilent = errors.New("nothing heard for " + rpc.HeartbeatPatience.String())
 
 // check looks whether the server is there, and gives up on streams that were
-// closed a while ago and whose other end takes nothing.
+// closed a while ago and whose other end takes nothing, or that came back to the relay
+// and whose other end does not.
 func (l *Line) check(now time.Time) error {
 	l.mu.Lock()
 	var all []*Stream
@@ -262,10 +268,13 @@ func (l *Line) check(now time.Time) error {
 	l.say(&wirev1.LiveFrame{Kind: &wirev1.LiveFrame_Ping{Ping: &wirev1.LivePing{}}})
 	l.mu.Unlock()
 	for _, s := range all {
-		if s.Err() == nil {
+		waits := s.Err() != nil || s.isReturning()
+		l.mu.Lock()
+		if !waits {
+			s.closedAt = time.Time{}
+			l.mu.Unlock()
 			continue
 		}
-		l.mu.Lock()
 		if s.closedAt.IsZero() {
 			s.closedAt = now
 		}
@@ -317,7 +326,7 @@ func (l *Line) take(ctx context.Context, f *wirev1.LiveFrame) error {
 		l.answered(frame.Answer)
 	case *wirev1.LiveFrame_Data:
 		if s := l.stream(frame.Data.GetConnection()); s != nil {
-			if s.data(frame.Data) {
+			if s.data(frame.Data, nil) {
 				l.ready(s)
 			}
 			l.reap(s)
@@ -333,11 +342,13 @@ func (l *Line) take(ctx context.Context, f *wirev1.LiveFrame) error {
 			l.ready(s)
 		}
 	case *wirev1.LiveFrame_Close:
-		if s := l.stream(frame.Close.GetConnection()); s != nil {
+		if s := l.stream(frame.Close.GetConnection()); s != nil && !s.outlives(frame.Close) {
 			s.close(frame.Close)
 			l.ready(s)
 			l.reap(s)
 		}
+	case *wirev1.LiveFrame_Direct:
+		l.turned(frame.Direct)
 	}
 	return nil
 }

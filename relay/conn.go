@@ -22,8 +22,9 @@ const record = 16 << 10
 // Conn is a connection between two addresses, proved and encrypted from one end
 // to the other: a net.Conn with half-close and messages. Safe for concurrent use.
 type Conn struct {
-	stream *Stream
-	tls    *tls.Conn
+	stream  *Stream
+	tls     *tls.Conn
+	preface *preface // what the callee says first, where one has called and both are willing
 
 	writing sync.Mutex // held for one Write, so that two do not mix
 	reading sync.Mutex // the same for messages
@@ -35,6 +36,11 @@ type Conn struct {
 func (c *Conn) Read(b []byte) (int, error) {
 	if c.stream.isShut() {
 		return 0, net.ErrClosed // TLS would go on saying how the other end ended
+	}
+	if c.preface != nil && len(b) > 0 {
+		if err := c.preface.read(c.tls); err != nil {
+			return 0, err
+		}
 	}
 	return c.tls.Read(b)
 }
@@ -129,6 +135,10 @@ func (c *Conn) fill(n int) error {
 // Ended is closed once the other end has closed the connection or it broke:
 // nothing that is written arrives any more. What had come can still be read.
 func (c *Conn) Ended() <-chan struct{} { return c.stream.ended }
+
+// Direct reports whether the connection goes from end to end by itself, and not
+// by the relay; changed is closed when that changes.
+func (c *Conn) Direct() (direct bool, changed <-chan struct{}) { return c.stream.direction() }
 
 // Peer is who is at the other end.
 func (c *Conn) Peer() message.Address { return c.stream.Peer() }

@@ -100,6 +100,9 @@ func sound(f *wirev1.LiveFrame) bool {
 		return isID(k.Close.GetConnection()) && k.Close.GetOffset() < maxOffset
 	case *wirev1.LiveFrame_Resume:
 		return isID(k.Resume.GetConnection()) && k.Resume.GetReceived() < maxOffset
+	case *wirev1.LiveFrame_Direct:
+		d := k.Direct
+		return isID(d.GetConnection()) && d.GetReceived() < maxOffset && d.GetConsumed() <= d.GetReceived() && d.GetReceived()-d.GetConsumed() <= Window
 	}
 	return true
 }
@@ -150,6 +153,10 @@ func closeFrame(id ID, r Reason, offset uint64) *wirev1.LiveFrame {
 
 func resumeFrame(id ID, received uint64) *wirev1.LiveFrame {
 	return &wirev1.LiveFrame{Kind: &wirev1.LiveFrame_Resume{Resume: &wirev1.LiveResume{Connection: id[:], Received: received}}}
+}
+
+func directFrame(id ID, step wirev1.LiveStep, received, consumed uint64) *wirev1.LiveFrame {
+	return &wirev1.LiveFrame{Kind: &wirev1.LiveFrame_Direct{Direct: &wirev1.LiveDirect{Connection: id[:], Step: step, Received: received, Consumed: consumed}}}
 }
 
 func refusalFrame(r *wirev1.Refusal) *wirev1.LiveFrame {

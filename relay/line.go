@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -62,6 +63,7 @@ type Line struct {
 	ended   chan struct{}
 	calls   sync.WaitGroup
 	places  chan struct{} // for calls that are being handled
+	ports   chan struct{} // for ports that wait for a caller
 
 	// mu guards what follows. Streams' locks are not taken while it is held.
 	mu      sync.Mutex
@@ -71,7 +73,8 @@ type Line struct {
 	err     error         // why it ended, or why that try failed
 	over    bool
 	serves  bool
-	users   int // calls that are under way
+	direct  bool // the server lets connections leave it and come back
+	users   int  // calls that are under way
 	streams map[ID]*Stream
 	pending map[ID]*pendingCall
 	queue   []*wirev1.LiveFrame
@@ -108,7 +111,7 @@ func NewLine(c LineConfig) (*Line, error) {
 	return &Line{
 		c: c, session: ID(session), wake: make(chan struct{}, 1), ended: make(chan struct{}), up: make(chan struct{}), down: make(chan struct{}),
 		used: time.Now(), serves: len(c.Protocols) > 0,
-		places: make(chan struct{}, maxIncoming), streams: map[ID]*Stream{}, pending: map[ID]*pendingCall{},
+		places: make(chan struct{}, maxIncoming), ports: make(chan struct{}, maxPorts), streams: map[ID]*Stream{}, pending: map[ID]*pendingCall{},
 	}, nil
 }
 
@@ -134,7 +137,10 @@ func (l *Line) Run(ctx context.Context) (err error) {
 			l.missed(err)
 		}
 		switch {
-		case ctx.Err() != nil, errors.Is(err, errLineOver):
+		case ctx.Err() != nil:
+			l.drain()
+			return nil
+		case errors.Is(err, errLineOver):
 			return nil
 		case refusedForGood(err):
 			return err
@@ -178,10 +184,15 @@ func (l *Line) worth() bool {
 	l.mu.Lock()
 	var late []*Stream
 	if time.Since(l.lost) > ResumeFor {
-		for id, s := range l.streams {
+		for _, s := range l.streams {
 			late = append(late, s)
-			delete(l.streams, id)
 		}
+	}
+	l.mu.Unlock()
+	late = slices.DeleteFunc(late, (*Stream).Direct)
+	l.mu.Lock()
+	for _, s := range late {
+		delete(l.streams, s.id)
 	}
 	worth := len(l.streams)+l.users > 0 || l.serves
 	l.over = !worth // so that nobody begins a call now
@@ -239,6 +250,9 @@ func (l *Line) hello(ctx context.Context, ws *websocket.Conn) error {
 		err = message.OpenRefusal(f.GetRefusal())
 		switch {
 		case f.GetWelcome() != nil:
+			l.mu.Lock()
+			l.direct = f.GetWelcome().GetDirect()
+			l.mu.Unlock()
 			return nil
 		case err == nil:
 			return fmt.Errorf("relay: hello: no welcome: %w", message.Invalid)
@@ -367,6 +381,9 @@ func (l *Line) nudge() {
 
 // ready says that a stream has something to say.
 func (l *Line) ready(s *Stream) {
+	if s.nudge() {
+		return
+	}
 	l.mu.Lock()
 	if !s.queued && l.streams[s.id] == s {
 		s.queued = true

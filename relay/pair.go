@@ -31,6 +31,7 @@ type end struct {
 	crediting bool
 	// closed says that this end has closed, in order.
 	closed bool
+	away   away
 }
 
 // late reports whether an end has been away for too long.
@@ -186,11 +187,15 @@ func (s *Server) credit(k *socket, w *wirev1.LiveCredit) {
 		return
 	}
 	me.crediting = true
-	i := 0
-	if me == &p.ends[1] {
-		i = 1
+	s.enqueue(other.attached, item{pair: p, end: p.index(me)})
+}
+
+// index is which of its ends one is.
+func (p *pair) index(e *end) int {
+	if e == &p.ends[1] {
+		return 1
 	}
-	s.enqueue(other.attached, item{pair: p, credit: i})
+	return 0
 }
 
 // close passes on that an end has closed. In order, the connection is over when
@@ -226,12 +231,16 @@ func (s *Server) resume(k *socket, w *wirev1.LiveResume) {
 			continue
 		}
 		me, other := &p.ends[i], &p.ends[1-i]
+		if other.away.back {
+			s.recall(p, me, other, k)
+			return
+		}
 		if !p.answered || w.GetReceived() > other.most || w.GetReceived() < me.consumed {
 			s.end(p, -1, Broken)
 			return
 		}
 		me.attached, me.closed, me.crediting = k, false, false
-		other.next, other.closed, other.crediting = w.GetReceived(), false, false
+		other.next, other.closed, other.crediting, other.away.queued = w.GetReceived(), false, false, false
 		p.active = time.Now()
 		s.enqueue(k, item{frame: resumeFrame(p.id, me.next)})
 		s.enqueue(other.attached, item{frame: resumeFrame(p.id, w.GetReceived())})

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"airdispatch/crypto"
@@ -22,6 +23,9 @@ type Ends struct {
 	// Caller says that one has called, and was not called.
 	Caller bool
 	Rand   io.Reader
+	// Direct, where not nil, is for doing without the relay. Whoever has one lets the other end know
+	// where it is; without it a connection stays with the relay.
+	Direct *Direct
 }
 
 // certificateLife is what the certificate of a device says; nobody looks at it.
@@ -31,33 +35,42 @@ const certificateLife = 24 * time.Hour
 // name of the connection follows, so that no handshake fits another connection.
 const alpnPrefix = "ad-live/1/"
 
+const (
+	// offerPrefix begins the name where both ends would do without the relay: an
+	// offer comes first then.
+	offerPrefix = "ad-live/2/"
+	// directPrefix begins the name on a socket between both ends; the token of the
+	// offer follows.
+	directPrefix = "ad-direct/1/"
+)
+
 // Secure proves to both ends who the other is, and hides from the relay what
 // they say: TLS 1.3 with device keys on both sides, and a key exchange that also
-// stands against quantum computers. It closes the stream where that fails. Errors:
-// message.BadSignature where the other end is not who it should be, a Reason
-// where the connection ended.
+// stands against quantum computers. It closes the stream where that fails. Where both ends
+// are willing (Ends.Direct) and reach each other, the connection goes on without the
+// relay after that. Errors: message.BadSignature where the other end is not who it should be, a
+// Reason where the connection ended.
 func Secure(ctx context.Context, s *Stream, e Ends) (*Conn, error) { return secure(ctx, s, s.ID(), e) }
 
 // secure is Secure under the name of a connection.
 func secure(ctx context.Context, s *Stream, id ID, e Ends) (*Conn, error) {
-	now := time.Now()
-	der, signer, err := e.Keyring.Signer.DeviceCertificate(e.Rand, now.Add(-time.Hour), now.Add(certificateLife))
+	names := []string{alpnPrefix + hex.EncodeToString(id[:])}
+	if e.willing() && s.line.letsGo() {
+		names = []string{offerPrefix + hex.EncodeToString(id[:]), names[0]}
+	}
+	config, err := e.config(names...)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("relay: secure: %w", err), s.Close())
-	}
-	name := alpnPrefix + hex.EncodeToString(id[:])
-	config := &tls.Config{
-		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: signer}},
-		MinVersion:   tls.VersionTLS13, NextProtos: []string{name}, CurvePreferences: []tls.CurveID{tls.X25519MLKEM768},
-		ClientAuth: tls.RequireAnyClientCert, SessionTicketsDisabled: true, DynamicRecordSizingDisabled: true,
-		InsecureSkipVerify: true, // VerifyConnection takes its place
-		VerifyConnection:   func(c tls.ConnectionState) error { return expected(c, name, e.Peer) },
 	}
 	t := tls.Server(s, config)
 	if e.Caller {
 		t = tls.Client(s, config)
 	}
-	if err := t.HandshakeContext(ctx); err != nil {
+	c := &Conn{stream: s, tls: t}
+	if err = t.HandshakeContext(ctx); err == nil && len(names) > 1 && t.ConnectionState().NegotiatedProtocol == names[0] {
+		err = c.leave(ctx, e)
+	}
+	if err != nil {
 		closeErr := s.Close()
 		switch {
 		case ctx.Err() != nil:
@@ -67,7 +80,35 @@ func secure(ctx context.Context, s *Stream, id ID, e Ends) (*Conn, error) {
 		}
 		return nil, errors.Join(fmt.Errorf("relay: secure: %w", err), closeErr)
 	}
-	return &Conn{stream: s, tls: t}, nil
+	return c, nil
+}
+
+// leave has both ends look for a way without the relay.
+func (c *Conn) leave(ctx context.Context, e Ends) error {
+	if !e.Caller {
+		return c.offer(ctx, e)
+	}
+	c.preface = &preface{offer: make(chan []byte, 1)}
+	if err := c.stream.line.spawn(func() { c.seek(e) }); err != nil {
+		return fmt.Errorf("relay: secure: %w: %w", Gone, err)
+	}
+	return nil
+}
+
+// config is how one end shakes hands, under one of some names.
+func (e Ends) config(names ...string) (*tls.Config, error) {
+	now := time.Now()
+	der, signer, err := e.Keyring.Signer.DeviceCertificate(e.Rand, now.Add(-time.Hour), now.Add(certificateLife))
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{
+		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: signer}},
+		MinVersion:   tls.VersionTLS13, NextProtos: names, CurvePreferences: []tls.CurveID{tls.X25519MLKEM768},
+		ClientAuth: tls.RequireAnyClientCert, SessionTicketsDisabled: true, DynamicRecordSizingDisabled: true,
+		InsecureSkipVerify: true, // VerifyConnection takes its place
+		VerifyConnection:   func(c tls.ConnectionState) error { return expected(c, names, e.Peer) },
+	}, nil
 }
 
 // isReason reports whether an error says why a connection ended.
@@ -77,8 +118,8 @@ func isReason(err error) bool {
 }
 
 // expected compares what the other end showed with who it should be.
-func expected(c tls.ConnectionState, name string, peer *message.Chain) error {
-	if c.Version != tls.VersionTLS13 || c.CurveID != tls.X25519MLKEM768 || c.NegotiatedProtocol != name || len(c.PeerCertificates) != 1 {
+func expected(c tls.ConnectionState, names []string, peer *message.Chain) error {
+	if c.Version != tls.VersionTLS13 || c.CurveID != tls.X25519MLKEM768 || !slices.Contains(names, c.NegotiatedProtocol) || len(c.PeerCertificates) != 1 {
 		return fmt.Errorf("relay: not the handshake of this connection: %w", message.BadSignature)
 	}
 	key, err := crypto.DeviceKey(c.PeerCertificates[0])

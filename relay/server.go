@@ -231,7 +231,7 @@ func (s *Server) sit(k *socket, a message.Address, session ID) error {
 	if old != nil {
 		s.unhook(old)
 	}
-	welcome := &wirev1.LiveWelcome{Address: a.Bytes(), ResumeFor: ResumeFor.Milliseconds()}
+	welcome := &wirev1.LiveWelcome{Address: a.Bytes(), ResumeFor: ResumeFor.Milliseconds(), Direct: true}
 	s.enqueue(k, item{frame: &wirev1.LiveFrame{Kind: &wirev1.LiveFrame_Welcome{Welcome: welcome}}})
 	s.mu.Unlock()
 	if old != nil {
@@ -297,6 +297,8 @@ func (s *Server) take(ctx context.Context, k *socket, f *wirev1.LiveFrame) error
 		s.close(k, frame.Close)
 	case *wirev1.LiveFrame_Resume:
 		s.resume(k, frame.Resume)
+	case *wirev1.LiveFrame_Direct:
+		s.turn(k, frame.Direct)
 	case *wirev1.LiveFrame_Ping:
 		if len(k.out) < maxQueued {
 			s.enqueue(k, item{frame: pongFrame()})
@@ -390,7 +392,7 @@ func (s *Server) sweep(now time.Time) {
 		switch {
 		case !p.answered && now.Sub(p.active) > answerWithin:
 			s.end(p, 1, NotOnline)
-		case s.c.Limits.Idle >= 0 && now.Sub(p.active) > s.c.Limits.Idle:
+		case s.c.Limits.Idle >= 0 && !p.isAway() && now.Sub(p.active) > s.c.Limits.Idle:
 			s.end(p, -1, Idle)
 		case p.ends[0].late(now):
 			s.end(p, 0, Gone)

@@ -32,12 +32,27 @@ type socket struct {
 	heard   time.Time
 }
 
-// item is something to be written. Credit is taken from its end when its turn
-// comes, so that any number of them are one.
+// item is something to be written. Credit, and the word that an end has come
+// back, are taken from their end when their turn comes, so that any number of them are one.
 type item struct {
-	frame  *wirev1.LiveFrame
-	pair   *pair
-	credit int // the end whose credit it is, with pair
+	frame *wirev1.LiveFrame
+	pair  *pair
+	end   int  // whose it is, with pair
+	back  bool // it is not credit
+}
+
+// resolve is the frame of an item; the server's mu is held.
+func (it item) resolve() *wirev1.LiveFrame {
+	if it.pair == nil {
+		return it.frame
+	}
+	e := &it.pair.ends[it.end]
+	if it.back {
+		e.away.queued = false
+		return &wirev1.LiveFrame{Kind: &wirev1.LiveFrame_Direct{Direct: e.away.said}}
+	}
+	e.crediting = false
+	return creditFrame(it.pair.id, e.consumed)
 }
 
 // seat is a session of an address: what stays when its socket breaks.
@@ -104,15 +119,9 @@ func (s *Server) write(k *socket) {
 			s.mu.Unlock()
 			return
 		}
-		it := k.out[0]
+		f := k.out[0].resolve()
 		k.out[0] = item{}
 		k.out = k.out[1:]
-		f := it.frame
-		if it.pair != nil {
-			e := &it.pair.ends[it.credit]
-			e.crediting = false
-			f = creditFrame(it.pair.id, e.consumed)
-		}
 		s.mu.Unlock()
 		// A peer that takes nothing is disconnected by the door of rpc.
 		if err := k.send(context.Background(), f); err != nil {

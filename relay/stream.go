@@ -53,9 +53,10 @@ type Stream struct {
 	read, write deadline
 	// ended is closed once the other end can neither say nor hear anything more.
 	ended chan struct{}
+	way   way
 
 	// queued and closedAt are the line's, guarded by its mu: the stream is among those
-	// that have something to say; since when it has waited to be over.
+	// that have something to say; since when it has waited to be over, or for the other end to come back to the relay.
 	queued   bool
 	closedAt time.Time
 }
@@ -69,6 +70,7 @@ type deadline struct {
 
 func newStream(l *Line, id ID, peer message.Address, protocol string) *Stream {
 	s := &Stream{line: l, id: id, peer: peer, protocol: protocol, ended: make(chan struct{})}
+	s.way.changed = make(chan struct{})
 	s.cond = sync.NewCond(&s.mu)
 	return s
 }
@@ -202,6 +204,9 @@ func (s *Stream) isShut() bool {
 // the caller holds mu.
 func (s *Stream) announce() {
 	s.cond.Broadcast()
+	if s.way.leg != nil {
+		s.way.leg.nudge()
+	}
 	if s.why == 0 && !s.over {
 		return
 	}
@@ -294,13 +299,13 @@ func (s *Stream) set(d *deadline, t time.Time) {
 }
 
 // pull is the next frame to send, nil where there is nothing to say; more reports
-// whether to ask again. The line's writer calls it.
-func (s *Stream) pull() (f *wirev1.LiveFrame, more bool) {
+// whether to ask again. The writers call it: the line's with nil, and a leg's.
+func (s *Stream) pull(g *leg) (f *wirev1.LiveFrame, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	end := s.acked + uint64(s.out.len())
 	switch {
-	case s.why != 0 || s.closed:
+	case s.why != 0 || s.closed || s.way.leg != g || s.way.returning:
 		return nil, false
 	case s.creditDue && !s.over:
 		s.creditDue = false
@@ -329,14 +334,15 @@ func (s *Stream) done() bool {
 	return s.why != 0 || s.closed && s.over
 }
 
-// data takes bytes of the other end. What comes twice is passed over. It reports whether the
-// other end should be told how far this one is.
-func (s *Stream) data(w *wirev1.LiveData) (due bool) {
+// data takes bytes of the other end, by a leg or, with nil, by the relay. What comes twice is
+// passed over, and what a leg brings that was left: the other end was told what had come. It
+// reports whether the other end should be told how far this one is.
+func (s *Stream) data(w *wirev1.LiveData, g *leg) (due bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	last := w.GetOffset() + uint64(len(w.GetBytes()))
 	switch {
-	case s.why != 0 || s.over || last <= s.received:
+	case s.why != 0 || s.over || last <= s.received || g != nil && s.way.leg != g:
 		return false
 	case w.GetOffset() > s.received:
 		s.why = Broken // a relay passes on what continues a stream, and nothing else
@@ -379,6 +385,13 @@ func (s *Stream) credit(consumed uint64) {
 func (s *Stream) resume(received uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.way.leg == nil && !s.way.returning { // else only the other end knows
+		s.rewind(received)
+	}
+}
+
+// rewind is resume, whoever said it; the caller holds mu.
+func (s *Stream) rewind(received uint64) {
 	switch {
 	case s.why != 0:
 	case s.over:

@@ -95,6 +95,62 @@ func (LiveReason) EnumDescriptor() ([]byte, []int) {
 	return file_airdispatch_v1_relay_proto_rawDescGZIP(), []int{0}
 }
 
+// LiveStep says where an end of a connection goes.
+type LiveStep int32
+
+const (
+	LiveStep_LIVE_STEP_UNSPECIFIED LiveStep = 0
+	// To a socket of its own between both ends; the relay is kept for the day on which that breaks.
+	LiveStep_LIVE_STEP_AWAY LiveStep = 1
+	// Back to the relay, and asks the other end to come too.
+	LiveStep_LIVE_STEP_BACK LiveStep = 2
+	// Comes too.
+	LiveStep_LIVE_STEP_BACK_TOO LiveStep = 3
+)
+
+// Enum value maps for LiveStep.
+var (
+	LiveStep_name = map[int32]string{
+		0: "LIVE_STEP_UNSPECIFIED",
+		1: "LIVE_STEP_AWAY",
+		2: "LIVE_STEP_BACK",
+		3: "LIVE_STEP_BACK_TOO",
+	}
+	LiveStep_value = map[string]int32{
+		"LIVE_STEP_UNSPECIFIED": 0,
+		"LIVE_STEP_AWAY":        1,
+		"LIVE_STEP_BACK":        2,
+		"LIVE_STEP_BACK_TOO":    3,
+	}
+)
+
+func (x LiveStep) Enum() *LiveStep {
+	p := new(LiveStep)
+	*p = x
+	return p
+}
+
+func (x LiveStep) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (LiveStep) Descriptor() protoreflect.EnumDescriptor {
+	return file_airdispatch_v1_relay_proto_enumTypes[1].Descriptor()
+}
+
+func (LiveStep) Type() protoreflect.EnumType {
+	return &file_airdispatch_v1_relay_proto_enumTypes[1]
+}
+
+func (x LiveStep) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use LiveStep.Descriptor instead.
+func (LiveStep) EnumDescriptor() ([]byte, []int) {
+	return file_airdispatch_v1_relay_proto_rawDescGZIP(), []int{1}
+}
+
 // LiveFrame is one message of a socket, at most 64 KiB.
 type LiveFrame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -113,6 +169,7 @@ type LiveFrame struct {
 	//	*LiveFrame_Resume
 	//	*LiveFrame_Ping
 	//	*LiveFrame_Pong
+	//	*LiveFrame_Direct
 	Kind          isLiveFrame_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -272,6 +329,15 @@ func (x *LiveFrame) GetPong() *LivePing {
 	return nil
 }
 
+func (x *LiveFrame) GetDirect() *LiveDirect {
+	if x != nil {
+		if x, ok := x.Kind.(*LiveFrame_Direct); ok {
+			return x.Direct
+		}
+	}
+	return nil
+}
+
 type isLiveFrame_Kind interface {
 	isLiveFrame_Kind()
 }
@@ -328,6 +394,10 @@ type LiveFrame_Pong struct {
 	Pong *LivePing `protobuf:"bytes,13,opt,name=pong,proto3,oneof"`
 }
 
+type LiveFrame_Direct struct {
+	Direct *LiveDirect `protobuf:"bytes,14,opt,name=direct,proto3,oneof"`
+}
+
 func (*LiveFrame_Hello) isLiveFrame_Kind() {}
 
 func (*LiveFrame_Welcome) isLiveFrame_Kind() {}
@@ -353,6 +423,8 @@ func (*LiveFrame_Resume) isLiveFrame_Kind() {}
 func (*LiveFrame_Ping) isLiveFrame_Kind() {}
 
 func (*LiveFrame_Pong) isLiveFrame_Kind() {}
+
+func (*LiveFrame_Direct) isLiveFrame_Kind() {}
 
 // LiveHello is the first frame of whoever opens a socket.
 type LiveHello struct {
@@ -425,7 +497,9 @@ type LiveWelcome struct {
 	// Address of the asker, as it was verified.
 	Address []byte `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
 	// Milliseconds for which a connection outlives its socket.
-	ResumeFor     int64 `protobuf:"varint,2,opt,name=resume_for,json=resumeFor,proto3" json:"resume_for,omitempty"`
+	ResumeFor int64 `protobuf:"varint,2,opt,name=resume_for,json=resumeFor,proto3" json:"resume_for,omitempty"`
+	// The relay knows LiveDirect: a connection may leave it and come back.
+	Direct        bool `protobuf:"varint,3,opt,name=direct,proto3" json:"direct,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -472,6 +546,13 @@ func (x *LiveWelcome) GetResumeFor() int64 {
 		return x.ResumeFor
 	}
 	return 0
+}
+
+func (x *LiveWelcome) GetDirect() bool {
+	if x != nil {
+		return x.Direct
+	}
+	return false
 }
 
 // LiveServe says which protocols the asker takes calls for, in place of what was said before.
@@ -922,6 +1003,132 @@ func (x *LiveResume) GetReceived() uint64 {
 	return 0
 }
 
+// LiveDirect says, by the relay, that an end leaves it or has come back.
+type LiveDirect struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Connection []byte                 `protobuf:"bytes,1,opt,name=connection,proto3" json:"connection,omitempty"`
+	Step       LiveStep               `protobuf:"varint,2,opt,name=step,proto3,enum=airdispatch.v1.LiveStep" json:"step,omitempty"`
+	// How much of the other's stream has come, by whichever way, and up to where it is consumed.
+	Received      uint64 `protobuf:"varint,3,opt,name=received,proto3" json:"received,omitempty"`
+	Consumed      uint64 `protobuf:"varint,4,opt,name=consumed,proto3" json:"consumed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LiveDirect) Reset() {
+	*x = LiveDirect{}
+	mi := &file_airdispatch_v1_relay_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LiveDirect) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LiveDirect) ProtoMessage() {}
+
+func (x *LiveDirect) ProtoReflect() protoreflect.Message {
+	mi := &file_airdispatch_v1_relay_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LiveDirect.ProtoReflect.Descriptor instead.
+func (*LiveDirect) Descriptor() ([]byte, []int) {
+	return file_airdispatch_v1_relay_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *LiveDirect) GetConnection() []byte {
+	if x != nil {
+		return x.Connection
+	}
+	return nil
+}
+
+func (x *LiveDirect) GetStep() LiveStep {
+	if x != nil {
+		return x.Step
+	}
+	return LiveStep_LIVE_STEP_UNSPECIFIED
+}
+
+func (x *LiveDirect) GetReceived() uint64 {
+	if x != nil {
+		return x.Received
+	}
+	return 0
+}
+
+func (x *LiveDirect) GetConsumed() uint64 {
+	if x != nil {
+		return x.Consumed
+	}
+	return 0
+}
+
+// LiveOffer is what the callee says first within the sealed channel, where both
+// ends would rather do without the relay: two bytes of length, and this.
+type LiveOffer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where the callee waits for this one caller, as IP:PORT; at most 8.
+	Candidates []string `protobuf:"bytes,1,rep,name=candidates,proto3" json:"candidates,omitempty"`
+	// 16 random bytes, the name of the handshake there.
+	Token         []byte `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LiveOffer) Reset() {
+	*x = LiveOffer{}
+	mi := &file_airdispatch_v1_relay_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LiveOffer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LiveOffer) ProtoMessage() {}
+
+func (x *LiveOffer) ProtoReflect() protoreflect.Message {
+	mi := &file_airdispatch_v1_relay_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LiveOffer.ProtoReflect.Descriptor instead.
+func (*LiveOffer) Descriptor() ([]byte, []int) {
+	return file_airdispatch_v1_relay_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *LiveOffer) GetCandidates() []string {
+	if x != nil {
+		return x.Candidates
+	}
+	return nil
+}
+
+func (x *LiveOffer) GetToken() []byte {
+	if x != nil {
+		return x.Token
+	}
+	return nil
+}
+
 // LivePing keeps a socket alive.
 type LivePing struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -931,7 +1138,7 @@ type LivePing struct {
 
 func (x *LivePing) Reset() {
 	*x = LivePing{}
-	mi := &file_airdispatch_v1_relay_proto_msgTypes[11]
+	mi := &file_airdispatch_v1_relay_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -943,7 +1150,7 @@ func (x *LivePing) String() string {
 func (*LivePing) ProtoMessage() {}
 
 func (x *LivePing) ProtoReflect() protoreflect.Message {
-	mi := &file_airdispatch_v1_relay_proto_msgTypes[11]
+	mi := &file_airdispatch_v1_relay_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -956,14 +1163,14 @@ func (x *LivePing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LivePing.ProtoReflect.Descriptor instead.
 func (*LivePing) Descriptor() ([]byte, []int) {
-	return file_airdispatch_v1_relay_proto_rawDescGZIP(), []int{11}
+	return file_airdispatch_v1_relay_proto_rawDescGZIP(), []int{13}
 }
 
 var File_airdispatch_v1_relay_proto protoreflect.FileDescriptor
 
 const file_airdispatch_v1_relay_proto_rawDesc = "" +
 	"\n" +
-	"\x1aairdispatch/v1/relay.proto\x12\x0eairdispatch.v1\x1a\x1cairdispatch/v1/refusal.proto\x1a\x1eairdispatch/v1/statement.proto\"\xb5\x05\n" +
+	"\x1aairdispatch/v1/relay.proto\x12\x0eairdispatch.v1\x1a\x1cairdispatch/v1/refusal.proto\x1a\x1eairdispatch/v1/statement.proto\"\xeb\x05\n" +
 	"\tLiveFrame\x121\n" +
 	"\x05hello\x18\x01 \x01(\v2\x19.airdispatch.v1.LiveHelloH\x00R\x05hello\x127\n" +
 	"\awelcome\x18\x02 \x01(\v2\x1b.airdispatch.v1.LiveWelcomeH\x00R\awelcome\x123\n" +
@@ -978,16 +1185,18 @@ const file_airdispatch_v1_relay_proto_rawDesc = "" +
 	" \x01(\v2\x19.airdispatch.v1.LiveCloseH\x00R\x05close\x124\n" +
 	"\x06resume\x18\v \x01(\v2\x1a.airdispatch.v1.LiveResumeH\x00R\x06resume\x12.\n" +
 	"\x04ping\x18\f \x01(\v2\x18.airdispatch.v1.LivePingH\x00R\x04ping\x12.\n" +
-	"\x04pong\x18\r \x01(\v2\x18.airdispatch.v1.LivePingH\x00R\x04pongB\x06\n" +
+	"\x04pong\x18\r \x01(\v2\x18.airdispatch.v1.LivePingH\x00R\x04pong\x124\n" +
+	"\x06direct\x18\x0e \x01(\v2\x1a.airdispatch.v1.LiveDirectH\x00R\x06directB\x06\n" +
 	"\x04kind\"}\n" +
 	"\tLiveHello\x12\x18\n" +
 	"\asession\x18\x01 \x01(\fR\asession\x12$\n" +
 	"\rauthorization\x18\x02 \x01(\tR\rauthorization\x120\n" +
-	"\x06bundle\x18\x03 \x01(\v2\x18.airdispatch.v1.IdentityR\x06bundle\"F\n" +
+	"\x06bundle\x18\x03 \x01(\v2\x18.airdispatch.v1.IdentityR\x06bundle\"^\n" +
 	"\vLiveWelcome\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\fR\aaddress\x12\x1d\n" +
 	"\n" +
-	"resume_for\x18\x02 \x01(\x03R\tresumeFor\")\n" +
+	"resume_for\x18\x02 \x01(\x03R\tresumeFor\x12\x16\n" +
+	"\x06direct\x18\x03 \x01(\bR\x06direct\")\n" +
 	"\tLiveServe\x12\x1c\n" +
 	"\tprotocols\x18\x01 \x03(\tR\tprotocols\"\r\n" +
 	"\vLiveServing\"\x9c\x01\n" +
@@ -1028,7 +1237,20 @@ const file_airdispatch_v1_relay_proto_rawDesc = "" +
 	"\n" +
 	"connection\x18\x01 \x01(\fR\n" +
 	"connection\x12\x1a\n" +
-	"\breceived\x18\x02 \x01(\x04R\breceived\"\n" +
+	"\breceived\x18\x02 \x01(\x04R\breceived\"\x92\x01\n" +
+	"\n" +
+	"LiveDirect\x12\x1e\n" +
+	"\n" +
+	"connection\x18\x01 \x01(\fR\n" +
+	"connection\x12,\n" +
+	"\x04step\x18\x02 \x01(\x0e2\x18.airdispatch.v1.LiveStepR\x04step\x12\x1a\n" +
+	"\breceived\x18\x03 \x01(\x04R\breceived\x12\x1a\n" +
+	"\bconsumed\x18\x04 \x01(\x04R\bconsumed\"A\n" +
+	"\tLiveOffer\x12\x1e\n" +
+	"\n" +
+	"candidates\x18\x01 \x03(\tR\n" +
+	"candidates\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\fR\x05token\"\n" +
 	"\n" +
 	"\bLivePing*\xf0\x01\n" +
 	"\n" +
@@ -1041,7 +1263,12 @@ const file_airdispatch_v1_relay_proto_rawDesc = "" +
 	"\x10LIVE_REASON_GONE\x10\x05\x12\x14\n" +
 	"\x10LIVE_REASON_BUSY\x10\x06\x12\x14\n" +
 	"\x10LIVE_REASON_IDLE\x10\a\x12\x16\n" +
-	"\x12LIVE_REASON_BROKEN\x10\bB(Z&airdispatch/wire/airdispatch/v1;wirev1b\x06proto3"
+	"\x12LIVE_REASON_BROKEN\x10\b*e\n" +
+	"\bLiveStep\x12\x19\n" +
+	"\x15LIVE_STEP_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eLIVE_STEP_AWAY\x10\x01\x12\x12\n" +
+	"\x0eLIVE_STEP_BACK\x10\x02\x12\x16\n" +
+	"\x12LIVE_STEP_BACK_TOO\x10\x03B(Z&airdispatch/wire/airdispatch/v1;wirev1b\x06proto3"
 
 var (
 	file_airdispatch_v1_relay_proto_rawDescOnce sync.Once
@@ -1055,48 +1282,53 @@ func file_airdispatch_v1_relay_proto_rawDescGZIP() []byte {
 	return file_airdispatch_v1_relay_proto_rawDescData
 }
 
-var file_airdispatch_v1_relay_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_airdispatch_v1_relay_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_airdispatch_v1_relay_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_airdispatch_v1_relay_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_airdispatch_v1_relay_proto_goTypes = []any{
 	(LiveReason)(0),     // 0: airdispatch.v1.LiveReason
-	(*LiveFrame)(nil),   // 1: airdispatch.v1.LiveFrame
-	(*LiveHello)(nil),   // 2: airdispatch.v1.LiveHello
-	(*LiveWelcome)(nil), // 3: airdispatch.v1.LiveWelcome
-	(*LiveServe)(nil),   // 4: airdispatch.v1.LiveServe
-	(*LiveServing)(nil), // 5: airdispatch.v1.LiveServing
-	(*LiveCall)(nil),    // 6: airdispatch.v1.LiveCall
-	(*LiveAnswer)(nil),  // 7: airdispatch.v1.LiveAnswer
-	(*LiveData)(nil),    // 8: airdispatch.v1.LiveData
-	(*LiveCredit)(nil),  // 9: airdispatch.v1.LiveCredit
-	(*LiveClose)(nil),   // 10: airdispatch.v1.LiveClose
-	(*LiveResume)(nil),  // 11: airdispatch.v1.LiveResume
-	(*LivePing)(nil),    // 12: airdispatch.v1.LivePing
-	(*Refusal)(nil),     // 13: airdispatch.v1.Refusal
-	(*Identity)(nil),    // 14: airdispatch.v1.Identity
+	(LiveStep)(0),       // 1: airdispatch.v1.LiveStep
+	(*LiveFrame)(nil),   // 2: airdispatch.v1.LiveFrame
+	(*LiveHello)(nil),   // 3: airdispatch.v1.LiveHello
+	(*LiveWelcome)(nil), // 4: airdispatch.v1.LiveWelcome
+	(*LiveServe)(nil),   // 5: airdispatch.v1.LiveServe
+	(*LiveServing)(nil), // 6: airdispatch.v1.LiveServing
+	(*LiveCall)(nil),    // 7: airdispatch.v1.LiveCall
+	(*LiveAnswer)(nil),  // 8: airdispatch.v1.LiveAnswer
+	(*LiveData)(nil),    // 9: airdispatch.v1.LiveData
+	(*LiveCredit)(nil),  // 10: airdispatch.v1.LiveCredit
+	(*LiveClose)(nil),   // 11: airdispatch.v1.LiveClose
+	(*LiveResume)(nil),  // 12: airdispatch.v1.LiveResume
+	(*LiveDirect)(nil),  // 13: airdispatch.v1.LiveDirect
+	(*LiveOffer)(nil),   // 14: airdispatch.v1.LiveOffer
+	(*LivePing)(nil),    // 15: airdispatch.v1.LivePing
+	(*Refusal)(nil),     // 16: airdispatch.v1.Refusal
+	(*Identity)(nil),    // 17: airdispatch.v1.Identity
 }
 var file_airdispatch_v1_relay_proto_depIdxs = []int32{
-	2,  // 0: airdispatch.v1.LiveFrame.hello:type_name -> airdispatch.v1.LiveHello
-	3,  // 1: airdispatch.v1.LiveFrame.welcome:type_name -> airdispatch.v1.LiveWelcome
-	13, // 2: airdispatch.v1.LiveFrame.refusal:type_name -> airdispatch.v1.Refusal
-	4,  // 3: airdispatch.v1.LiveFrame.serve:type_name -> airdispatch.v1.LiveServe
-	5,  // 4: airdispatch.v1.LiveFrame.serving:type_name -> airdispatch.v1.LiveServing
-	6,  // 5: airdispatch.v1.LiveFrame.call:type_name -> airdispatch.v1.LiveCall
-	7,  // 6: airdispatch.v1.LiveFrame.answer:type_name -> airdispatch.v1.LiveAnswer
-	8,  // 7: airdispatch.v1.LiveFrame.data:type_name -> airdispatch.v1.LiveData
-	9,  // 8: airdispatch.v1.LiveFrame.credit:type_name -> airdispatch.v1.LiveCredit
-	10, // 9: airdispatch.v1.LiveFrame.close:type_name -> airdispatch.v1.LiveClose
-	11, // 10: airdispatch.v1.LiveFrame.resume:type_name -> airdispatch.v1.LiveResume
-	12, // 11: airdispatch.v1.LiveFrame.ping:type_name -> airdispatch.v1.LivePing
-	12, // 12: airdispatch.v1.LiveFrame.pong:type_name -> airdispatch.v1.LivePing
-	14, // 13: airdispatch.v1.LiveHello.bundle:type_name -> airdispatch.v1.Identity
-	14, // 14: airdispatch.v1.LiveCall.bundle:type_name -> airdispatch.v1.Identity
-	0,  // 15: airdispatch.v1.LiveAnswer.reason:type_name -> airdispatch.v1.LiveReason
-	0,  // 16: airdispatch.v1.LiveClose.reason:type_name -> airdispatch.v1.LiveReason
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	3,  // 0: airdispatch.v1.LiveFrame.hello:type_name -> airdispatch.v1.LiveHello
+	4,  // 1: airdispatch.v1.LiveFrame.welcome:type_name -> airdispatch.v1.LiveWelcome
+	16, // 2: airdispatch.v1.LiveFrame.refusal:type_name -> airdispatch.v1.Refusal
+	5,  // 3: airdispatch.v1.LiveFrame.serve:type_name -> airdispatch.v1.LiveServe
+	6,  // 4: airdispatch.v1.LiveFrame.serving:type_name -> airdispatch.v1.LiveServing
+	7,  // 5: airdispatch.v1.LiveFrame.call:type_name -> airdispatch.v1.LiveCall
+	8,  // 6: airdispatch.v1.LiveFrame.answer:type_name -> airdispatch.v1.LiveAnswer
+	9,  // 7: airdispatch.v1.LiveFrame.data:type_name -> airdispatch.v1.LiveData
+	10, // 8: airdispatch.v1.LiveFrame.credit:type_name -> airdispatch.v1.LiveCredit
+	11, // 9: airdispatch.v1.LiveFrame.close:type_name -> airdispatch.v1.LiveClose
+	12, // 10: airdispatch.v1.LiveFrame.resume:type_name -> airdispatch.v1.LiveResume
+	15, // 11: airdispatch.v1.LiveFrame.ping:type_name -> airdispatch.v1.LivePing
+	15, // 12: airdispatch.v1.LiveFrame.pong:type_name -> airdispatch.v1.LivePing
+	13, // 13: airdispatch.v1.LiveFrame.direct:type_name -> airdispatch.v1.LiveDirect
+	17, // 14: airdispatch.v1.LiveHello.bundle:type_name -> airdispatch.v1.Identity
+	17, // 15: airdispatch.v1.LiveCall.bundle:type_name -> airdispatch.v1.Identity
+	0,  // 16: airdispatch.v1.LiveAnswer.reason:type_name -> airdispatch.v1.LiveReason
+	0,  // 17: airdispatch.v1.LiveClose.reason:type_name -> airdispatch.v1.LiveReason
+	1,  // 18: airdispatch.v1.LiveDirect.step:type_name -> airdispatch.v1.LiveStep
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_airdispatch_v1_relay_proto_init() }
@@ -1120,14 +1352,15 @@ func file_airdispatch_v1_relay_proto_init() {
 		(*LiveFrame_Resume)(nil),
 		(*LiveFrame_Ping)(nil),
 		(*LiveFrame_Pong)(nil),
+		(*LiveFrame_Direct)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_airdispatch_v1_relay_proto_rawDesc), len(file_airdispatch_v1_relay_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   12,
+			NumEnums:      2,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
