@@ -162,15 +162,20 @@ func (t *town) run(ctx context.Context, name, program string, args ...string) (s
 
 // runIn is run with more in the environment.
 func (t *town) runIn(ctx context.Context, env []string, name, program string, args ...string) (string, error) {
+	return t.runFed(ctx, env, nil, name, append([]string{program}, args...)...)
+}
+
+// runFed is runIn with a standard input; a command is a program and its arguments.
+func (t *town) runFed(ctx context.Context, env []string, in io.Reader, home string, command ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(t.bin, program), args...)
-	cmd.Env = append(append(os.Environ(), "TMPDIR="+t.temporary(filepath.Base(name))), env...)
+	cmd := exec.CommandContext(ctx, filepath.Join(t.bin, command[0]), command[1:]...)
+	cmd.Env = append(append(os.Environ(), "TMPDIR="+t.temporary(filepath.Base(home))), env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var out, said strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &said
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, &out, &said
 	err := cmd.Run()
-	t.keep(args, said.String())
+	t.keep(command[1:], said.String())
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		return out.String(), &exitError{exit.ExitCode(), said.String()}
