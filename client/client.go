@@ -13,6 +13,7 @@ import (
 
 	"airdispatch/crypto"
 	"airdispatch/message"
+	"airdispatch/relay"
 	"airdispatch/rpc"
 	"airdispatch/store"
 	"airdispatch/store/home"
@@ -33,6 +34,11 @@ type Config struct {
 	Rand io.Reader
 	// Trackers to ask besides those that one registered with.
 	Trackers []message.Reference
+	// Direct is for live connections that do without a relay, with whoever DirectWith admits:
+	// both ends learn addresses of each other. nil is never, and without DirectWith it is contacts
+	// and one's own devices.
+	Direct     *relay.Direct
+	DirectWith Admission
 	// Progress, where not nil, is told how far long transfers are.
 	Progress func(Progress)
 	// Log may be nil.

@@ -153,7 +153,7 @@ func (l *Listener) take(ctx context.Context, in *relay.Incoming) {
 		in.Refuse(relay.Busy)
 		return
 	}
-	conn, err := l.c.secure(ctx, in.Accept(), relay.Ends{Peer: chain})
+	conn, err := l.c.secure(ctx, in.Accept(), relay.Ends{Peer: chain, Direct: l.c.directWith(ctx, in.From)})
 	if err != nil {
 		<-l.places
 		l.c.log.InfoContext(ctx, "client: a caller is not who the relay says", "from", in.From, "error", err)

@@ -66,7 +66,7 @@ func (l *live) run(ctx context.Context, line *relay.Line, then func(error)) erro
 
 // Dial connects to an address: a net.Conn (a *relay.Conn) to whoever serves the
 // protocol there, proved and encrypted from end to end. The relay is the mail server of
-// the address. Errors: relay.UnknownProtocol, relay.NotOnline, relay.Refused,
+// the address, as long as both do not reach each other without it (Config.Direct). Errors: relay.UnknownProtocol, relay.NotOnline, relay.Refused,
 // relay.Busy, relay.Gone, message.BadSignature where somebody else answers, and those
 // of looking up.
 func (c *Client) Dial(ctx context.Context, to message.Address, protocol string) (net.Conn, error) {
@@ -92,13 +92,26 @@ func (c *Client) Dial(ctx context.Context, to message.Address, protocol string) 
 		}
 		var s *relay.Stream
 		if s, err = c.call(ctx, id, to, protocol); err == nil {
-			return c.secure(ctx, s, relay.Ends{Peer: chain, Caller: true})
+			return c.secure(ctx, s, relay.Ends{Peer: chain, Caller: true, Direct: c.directWith(ctx, to)})
 		}
 		if errors.Is(err, relay.Refused) || ctx.Err() != nil {
 			break
 		}
 	}
 	return nil, fmt.Errorf("client: connect to %s: %w", to, err)
+}
+
+// directWith is how a connection with somebody may do without a relay; nil where it may
+// not.
+func (c *Client) directWith(ctx context.Context, whom message.Address) *relay.Direct {
+	admit := c.c.DirectWith
+	if admit == nil {
+		admit = c.AdmitContacts
+	}
+	if c.c.Direct == nil || !admit(ctx, whom) {
+		return nil
+	}
+	return c.c.Direct
 }
 
 // secure proves both ends of a stream to each other.

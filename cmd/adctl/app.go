@@ -33,6 +33,7 @@ type app struct {
 	passphraseFile string
 	trackers       []string
 	verbose        bool
+	direct         string
 
 	// mu guards private.
 	mu sync.Mutex
@@ -183,9 +184,13 @@ func (a *app) client(ctx context.Context, w who, progress func(client.Progress))
 	if err != nil {
 		return nil, err
 	}
+	direct, with, err := a.directly()
+	if err != nil {
+		return nil, err
+	}
 	c, err := client.Open(ctx, client.Config{
 		Home: a.home, Keyring: keyring, Rand: rand.Reader, RPC: rpc.Config{Dial: a.dial},
-		Trackers: refs, Progress: progress, Log: a.logger(),
+		Trackers: refs, Direct: direct, DirectWith: with, Progress: progress, Log: a.logger(),
 	})
 	if err != nil {
 		return nil, err

@@ -18,7 +18,7 @@ type givenJSON struct {
 
 // beamCommand is beam.
 func (a *app) beamCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use: "beam ADDR FILE", Short: "Hand a file over live", Args: cobra.ExactArgs(2),
 		Long: "Hands FILE to ADDR, where `adctl listen beam --into DIR` takes it: no server keeps it,\nand it may have any size. Interrupted, it goes on where it stopped when the same file\nis beamed again. Never overwrites a file.",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -41,4 +41,6 @@ func (a *app) beamCommand() *cobra.Command {
 			})
 		},
 	}
+	a.directFlag(cmd)
+	return cmd
 }

@@ -14,24 +14,27 @@ import (
 
 // connectCommand is connect.
 func (a *app) connectCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use: "connect ADDR PROTO", Short: "Connect to what an address serves, over standard input and output", Args: cobra.ExactArgs(2),
-		Long: "Connects standard input and output to whoever serves PROTO at ADDR, encrypted from\nend to end, through the mail server of ADDR. The end of input half-closes. Ends with\n0 when the other end has closed in order.",
+		Long: "Connects standard input and output to whoever serves PROTO at ADDR, encrypted from\nend to end, through the mail server of ADDR, or directly between contacts that reach each\nother. The end of input half-closes. Ends with 0 when the other end has closed in order.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd, somebody, func(ctx context.Context, c *client.Client) error {
 				conn, err := dialLive(ctx, c, args[0], args[1])
 				if err != nil {
 					return err
 				}
+				defer a.tellWay(conn)()
 				return a.stdio(ctx, conn)
 			})
 		},
 	}
+	a.directFlag(cmd)
+	return cmd
 }
 
 // tunnelCommand is tunnel.
 func (a *app) tunnelCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use: "tunnel LOCAL ADDR PROTO", Short: "Carry connections to a local port to what an address serves", Args: cobra.ExactArgs(3),
 		Long: "Listens at LOCAL, [HOST:]PORT on this computer (127.0.0.1 where there is no HOST),\nand carries each connection there to whoever serves PROTO at ADDR. Goes on until it\nis interrupted; says \"listening\" on standard error.",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -58,11 +61,14 @@ func (a *app) tunnelCommand() *cobra.Command {
 						a.sayf("%s: %v", conn.RemoteAddr(), err)
 						return
 					}
+					defer a.tellWay(far)()
 					splice(ctx, near, far)
 				})
 			})
 		},
 	}
+	a.directFlag(cmd)
+	return cmd
 }
 
 // carryAll serves each connection of a listener in a goroutine, until ctx ends

@@ -37,7 +37,7 @@ func (a *app) listenCommand() *cobra.Command {
 	l := &service{a: a}
 	cmd := &cobra.Command{
 		Use: "listen PROTO [--exec CMD | --to HOST:PORT | --into DIR]", Short: "Serve a protocol at one's address", Args: cobra.ExactArgs(1),
-		Long: "Serves PROTO at one's address, to whoever connects with `adctl connect` or `tunnel`,\nthrough one's mail server, encrypted from end to end. Says \"listening\" on standard\nerror once callers reach it, and goes on until it is interrupted.\n\n" +
+		Long: "Serves PROTO at one's address, to whoever connects with `adctl connect` or `tunnel`,\nthrough one's mail server, or directly to contacts that reach this computer, encrypted\nfrom end to end. Says \"listening\" on standard error once callers reach it, and goes on until it is interrupted.\n\n" +
 			"With --exec each caller gets a process of `sh -c CMD`, whose input and output are the\nconnection and whose ADCTL_PEER is the caller; with --to a TCP connection to a\nserver; with --into it takes files that are beamed. With none of them, one caller gets standard input\nand output, and that is all.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd, somebody, func(ctx context.Context, c *client.Client) error { return l.run(ctx, c, args[0]) })
@@ -47,6 +47,7 @@ func (a *app) listenCommand() *cobra.Command {
 	cmd.Flags().StringVar(&l.to, "to", "", "connect each caller to `HOST:PORT`")
 	cmd.Flags().StringVar(&l.into, "into", "", "save files that callers beam in `DIR`")
 	cmd.Flags().StringArrayVar(&l.allow, "allow", []string{"contacts"}, "who may connect: an `ADDR`ess, contacts or anyone; may be repeated")
+	a.directFlag(cmd)
 	return cmd
 }
 
