@@ -171,7 +171,7 @@ func (s *Stream) await(l net.Listener, name string, e Ends) *leg {
 			break
 		}
 		all.Go(func() {
-			if g := s.prove(ctx, raw, tls.Server(raw, config)); g != nil {
+			if g := s.prove(ctx, raw, tls.Server(raw, config), false); g != nil {
 				won <- g // the token is good for one
 				cancel()
 			}
@@ -235,7 +235,7 @@ func (c *Conn) seek(e Ends) {
 				s.line.c.Log.Debug("relay: a direct way leads nowhere", "to", to, "error", err)
 				return
 			}
-			if g := s.prove(ctx, raw, tls.Client(raw, config)); g != nil {
+			if g := s.prove(ctx, raw, tls.Client(raw, config), true); g != nil {
 				won <- g
 				cancel()
 			}
@@ -250,13 +250,13 @@ func (c *Conn) seek(e Ends) {
 
 // prove makes a socket a leg of the stream, where the other end proves on it who it
 // is, and that it knows the connection. Otherwise the socket is closed.
-func (s *Stream) prove(ctx context.Context, raw net.Conn, t *tls.Conn) *leg {
+func (s *Stream) prove(ctx context.Context, raw net.Conn, t *tls.Conn, caller bool) *leg {
 	ctx, cancel := context.WithTimeout(ctx, proveWithin)
 	defer cancel()
 	err := t.HandshakeContext(ctx)
 	g := newLeg(s, raw, t)
 	if err == nil {
-		err = g.meet(ctx)
+		err = g.meet(ctx, caller)
 	}
 	if err != nil {
 		s.line.c.Log.Debug("relay: nobody to talk to directly", "error", err)

@@ -158,8 +158,17 @@ func (m *meadow) unplug() {
 	m.sockets = nil
 }
 
-// bob listens, and alice has a line.
+// pair has bob listen, and alice have a line.
 func (m *meadow) pair(willing bool) (*relay.Line, <-chan *relay.Conn) {
+	m.t.Helper()
+	if !willing {
+		return m.pairAt(nil)
+	}
+	return m.pairAt(func(*relay.Direct) {})
+}
+
+// pairAt is pair with a bob who is willing in his own way; nil is not.
+func (m *meadow) pairAt(how func(*relay.Direct)) (*relay.Line, <-chan *relay.Conn) {
 	m.t.Helper()
 	conns := make(chan *relay.Conn, 64)
 	serving := make(chan struct{}, 64)
@@ -167,8 +176,9 @@ func (m *meadow) pair(willing bool) (*relay.Line, <-chan *relay.Conn) {
 		Protocols: []string{"x"}, OnServing: func() { serving <- struct{}{} },
 		OnCall: func(ctx context.Context, in *relay.Incoming) {
 			e := m.ends("bob", "alice", false)
-			if willing {
+			if how != nil {
 				e.Direct = m.directly()
+				how(e.Direct)
 			}
 			c, err := relay.Secure(ctx, in.Accept(), e)
 			if err != nil {

@@ -49,15 +49,11 @@ func (g *leg) nudge() {
 	}
 }
 
-// meet has both ends say what they have of the stream, and takes the stream away
-// from the relay.
-func (g *leg) meet(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() { _ = g.raw.SetDeadline(time.Unix(1, 0)) })
-	err := g.send(resumeFrame(g.s.id, g.s.at()))
-	var f *wirev1.LiveFrame
-	if err == nil {
-		f, err = g.next()
-	}
+// meet has both ends say what they have of the stream, the caller first, and takes
+// the stream away from the relay.
+func (g *leg) meet(ctx context.Context, caller bool) error {
+	stop := context.AfterFunc(ctx, func() { _ = g.raw.Close() })
+	f, err := g.greet(caller)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
@@ -69,7 +65,22 @@ func (g *leg) meet(ctx context.Context) error {
 	case !g.s.depart(g, f.GetResume().GetReceived()):
 		return fmt.Errorf("relay: leg: the connection is over: %w", Gone)
 	}
-	return g.raw.SetDeadline(time.Time{})
+	return nil
+}
+
+// greet exchanges the first frames.
+func (g *leg) greet(caller bool) (*wirev1.LiveFrame, error) {
+	if caller {
+		if err := g.send(resumeFrame(g.s.id, g.s.at())); err != nil {
+			return nil, err
+		}
+		return g.next()
+	}
+	f, err := g.next()
+	if err != nil {
+		return nil, err
+	}
+	return f, g.send(resumeFrame(g.s.id, g.s.at()))
 }
 
 // run carries the stream until it is over or the leg breaks; then the stream goes
