@@ -14,7 +14,7 @@ func Groups() []Group {
 	return []Group{
 		signatures(), commitsGroup(), aeads(), exchanges(),
 		submitGroup(), pipelinedGroup(), alertGroup(), inboxGroup(), pullGroup(), postsGroup(),
-		publishGroup(), lookupGroup(), watchGroup(), blobGroup(), startGroup(),
+		publishGroup(), lookupGroup(), watchGroup(), blobGroup(), startGroup(), liveGroup(),
 	}
 }
 

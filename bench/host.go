@@ -16,6 +16,7 @@ import (
 	"airdispatch/crypto"
 	"airdispatch/mailserver"
 	"airdispatch/message"
+	"airdispatch/relay"
 	"airdispatch/rpc"
 	"airdispatch/store"
 	"airdispatch/store/sqlite"
@@ -153,6 +154,7 @@ func openMail(dir string) (h *Host, err error) {
 			Bytes: -1, Messages: -1, SubmitsPerSecond: -1, AlertsPerSecond: -1, CallsPerSecond: -1, NetworkPerSecond: -1, Watchers: -1, WatchersPerAddress: -1,
 			PrefetchJitter: 24 * time.Hour,
 		},
+		Live: relay.Limits{BytesPerSecond: -1, Connections: -1, ConnectionsPerAddress: -1},
 	}).Mount(h.server)
 	h.serve()
 	return h, nil
