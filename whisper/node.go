@@ -56,6 +56,8 @@ type Config struct {
 	Rand io.Reader
 	// Keyring signs what is said here, if it is not nil.
 	Keyring *message.Keyring
+	// People is what is known here of those who sign; nil for nothing.
+	People People
 	// Log is told of what goes wrong; nil for nobody.
 	Log *slog.Logger
 }
@@ -108,6 +110,7 @@ func New(cfg Config) (*Node, error) {
 		}
 		n.core.prove = p
 	}
+	n.core.prove.people = cfg.People
 	for _, addr := range cfg.Peers {
 		n.core.open(addr, true)
 	}

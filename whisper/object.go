@@ -31,6 +31,10 @@ type Message struct {
 	// empty. What claimed a signature that does not hold has Forged set.
 	From   string
 	Forged bool
+	// Name is what the person here calls From; empty where it is nobody of theirs. Changed is set where From is
+	// known here by other keys: somebody has made the identity's cards go another way, or the key was withdrawn.
+	Name    string
+	Changed bool
 	// Own is true for what was said here.
 	Own bool
 }

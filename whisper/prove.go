@@ -17,10 +17,19 @@ const kindWhisper = "whisper"
 // maxChain bounds the cards that come with a message.
 const maxChain = 64 << 10
 
-// prover signs and checks; the zero value signs nothing.
+// People is what the person here knows of others, out of memory: a node waits for it.
+type People interface {
+	// Name is what the person calls an address, "" where it is nobody of theirs.
+	Name(a message.Address) string
+	// Chain is the cards that are known of an address, nil for none.
+	Chain(a message.Address) *message.Chain
+}
+
+// prover signs and checks; the zero value signs nothing and knows nobody.
 type prover struct {
-	self string
-	sign func(Message) *extension
+	self   string
+	sign   func(Message) *extension
+	people People
 }
 
 // newProver signs as an identity.
@@ -50,35 +59,55 @@ func signedBytes(m Message) []byte {
 // check verifies the signature that came with a message, if one came. It shows
 // that somebody who held a key of the identity said this; which keys were
 // withdrawn since, nobody in a room without servers can tell.
-func (prover) check(o *object) {
+// Where the person here knows the identity, the keys must be those that are known of it, or newer ones.
+func (p prover) check(o *object) {
 	if o.ours == nil || len(o.ours.Signature) == 0 {
 		return
 	}
-	o.From, o.Forged = verified(o), false
-	o.Forged = o.From == ""
+	chain, key := verified(o)
+	if o.Forged = chain == nil; o.Forged {
+		return
+	}
+	o.From = chain.Address().String()
+	if p.people == nil {
+		return
+	}
+	if o.Changed = changed(p.people.Chain(chain.Address()), chain, key); !o.Changed {
+		o.Name = p.people.Name(chain.Address())
+	}
 }
 
-// verified is the address of the identity whose signature holds, or nothing.
-func verified(o *object) string {
+// changed reports whether a key is none of those that are known of an identity, and the cards that were
+// shown do not follow those that are known.
+func changed(known, shown *message.Chain, key crypto.VerifyKey) bool {
+	if known == nil || known.Head().Lists(key) && !known.Head().Closed {
+		return false
+	}
+	_, follows := shown.Card(known.Head().ID)
+	return !follows || known.Head().Closed || !shown.Head().Lists(key)
+}
+
+// verified is the cards of the identity whose signature holds, and the key; nil for none.
+func verified(o *object) (*message.Chain, crypto.VerifyKey) {
 	e := o.ours
 	if len(e.Chain) > maxChain || len(e.Signature) != 33+64 {
-		return ""
+		return nil, crypto.VerifyKey{}
 	}
 	var w wirev1.Identity
 	if proto.Unmarshal(e.Chain, &w) != nil {
-		return ""
+		return nil, crypto.VerifyKey{}
 	}
 	var v crypto.Single
 	chain, err := message.OpenChain(v, w.GetCards())
 	if err != nil {
-		return ""
+		return nil, crypto.VerifyKey{}
 	}
 	key, err := crypto.ParseVerifyKey(e.Signature[:33])
-	if err != nil || !chain.Head().Lists(key) {
-		return ""
+	if err != nil || !chain.Head().Lists(key) || chain.Head().Closed {
+		return nil, crypto.VerifyKey{}
 	}
 	if !v.Verify(crypto.Check{Key: key, Kind: kindWhisper, Body: signedBytes(o.Message), Signature: e.Signature[33:]}) {
-		return ""
+		return nil, crypto.VerifyKey{}
 	}
-	return chain.Address().String()
+	return chain, key
 }

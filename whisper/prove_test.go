@@ -9,6 +9,7 @@ import (
 
 	"airdispatch/crypto"
 	"airdispatch/message"
+	wirev1 "airdispatch/wire/airdispatch/v1"
 )
 
 // newKeyring makes an identity.
@@ -84,6 +85,68 @@ func TestFalseSignatures(t *testing.T) {
 	} {
 		if m := shownAs(change); m.From != "" || !m.Forged {
 			t.Errorf("%s: shown as said by %q, forged %v", name, m.From, m.Forged)
+		}
+	}
+}
+
+// known is what a person knows of others.
+type known struct {
+	names  map[message.Address]string
+	chains map[message.Address]*message.Chain
+}
+
+func (k known) Name(a message.Address) string          { return k.names[a] }
+func (k known) Chain(a message.Address) *message.Chain { return k.chains[a] }
+
+// TestChangedKeys: a contact who signs is shown by name, also with newer cards; a key that was withdrawn, and
+// cards that went another way, are said to be changed, and are nobody's name.
+func TestChangedKeys(t *testing.T) {
+	t.Parallel()
+	ann := newKeyring(t)
+	next := func(k *message.Keyring) *message.Keyring { // the same identity, with another device
+		t.Helper()
+		device, err := crypto.NewSigningKey(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		head := k.Chain.Head()
+		card, err := message.SignCard(message.CardDraft{
+			Rotation: head.Rotation, Signers: []crypto.VerifyKey{device.Public()}, Boxes: head.Boxes, Time: someTime(), Role: message.RoleUser,
+		}, head, k.Rotation[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		chain, err := k.Chain.Extend(crypto.Single{}, []*wirev1.Signed{card})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &message.Keyring{Chain: chain, Signer: device, Rotation: k.Rotation, Boxes: k.Boxes}
+	}
+	newer, fork := next(ann), next(ann)
+	stranger := newKeyring(t)
+	for name, c := range map[string]struct {
+		signer *message.Keyring
+		knows  *message.Chain
+		want   Message
+	}{
+		"nothing is known of a contact": {ann, nil, Message{Name: "ann"}},
+		"the same cards":                {ann, ann.Chain, Message{Name: "ann"}},
+		"newer cards":                   {newer, ann.Chain, Message{Name: "ann"}},
+		"a key that was withdrawn":      {ann, newer.Chain, Message{Changed: true}},
+		"another way":                   {fork, newer.Chain, Message{Changed: true}},
+		"a stranger":                    {stranger, nil, Message{}},
+	} {
+		p, err := newProver(c.signer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := Message{ID: "x", Addr: "192.0.2.1:1", Nick: "ann", Body: "me"}
+		o := newObject(m)
+		o.ours = p.sign(m)
+		who := known{names: map[message.Address]string{ann.Address(): "ann"}, chains: map[message.Address]*message.Chain{ann.Address(): c.knows}}
+		prover{people: who}.check(o)
+		if o.Name != c.want.Name || o.Changed != c.want.Changed || o.From != c.signer.Address().String() || o.Forged {
+			t.Errorf("%s: %+v", name, o.Message)
 		}
 	}
 }

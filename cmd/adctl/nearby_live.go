@@ -57,7 +57,7 @@ func (s *nearbyServing) open(ctx context.Context, port uint16) (net.Listener, er
 // portTaken says what to do where another program listens at a place.
 func portTaken(err error) error {
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return &advised{err, "another program has it, perhaps this one, in another window: end that, or choose another port with --listen"}
+		return &advised{err, "another program has it, perhaps this one, in another window: end that, or choose another port"}
 	}
 	return err
 }

@@ -9,14 +9,15 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/time/rate"
 
+	"airdispatch/client"
 	"airdispatch/cmd/internal/daemon"
-	"airdispatch/store/keyfile"
 	"airdispatch/whisper"
 	"airdispatch/whisper/screen"
 )
@@ -41,7 +42,7 @@ func (a *app) whisperCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "whisper --nick N --listen HOST:PORT [--peer HOST:PORT]…", Short: "Chat with whoever is in the room, without servers or accounts", Args: cobra.NoArgs,
 		Long: "Chats with peers that pass on what is said until everybody has it. Each line of\nstandard input is a message, each message a line of standard output; after the end\nof standard input it goes on listening until it is interrupted.\n\n" +
-			"Nothing is encrypted, and a nickname proves nothing; --sign signs with your identity.\n\n" +
+			"Nothing is encrypted, and a nickname proves nothing; --sign signs with your identity, and\nshows who of others that sign is a contact of yours.\n\n" +
 			"Lines that begin with / are commands: /me …, /connect HOST:PORT, /disconnect HOST:PORT,\n/block HOST:PORT, /peers, /send FILE.",
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.whisper(cmd.Context(), f) },
 	}
@@ -56,11 +57,48 @@ func (a *app) whisperCommand() *cobra.Command {
 	return cmd
 }
 
-// whisper chats until the context ends.
-func (a *app) whisper(ctx context.Context, f whisperFlags) error {
+// check refuses flags that cannot be right, before anybody is asked for a passphrase.
+func (f whisperFlags) check() error {
+	if strings.TrimSpace(f.nick) == "" || f.listen == "" {
+		return daemon.Usage("whisper needs --nick NAME and --listen HOST:PORT")
+	}
+	if f.files != "" {
+		if info, err := os.Stat(f.files); err == nil && !info.IsDir() {
+			return daemon.Usage("--files %s: not a directory", f.files)
+		}
+	}
+	if f.http != "" {
+		if err := checkPlace("--http", f.http); err != nil {
+			return err
+		}
+	}
+	return checkPlace("--listen", f.listen)
+}
+
+// whisper chats until the context ends. With --sign what the home knows of others is shown too.
+func (a *app) whisper(ctx context.Context, f whisperFlags) (err error) {
+	if err := f.check(); err != nil {
+		return err
+	}
+	if !f.sign {
+		return a.whisperAs(ctx, f, nil)
+	}
+	c, err := a.client(ctx, somebody, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	return a.whisperAs(ctx, f, c)
+}
+
+// whisperAs is whisper as somebody, or nobody.
+func (a *app) whisperAs(ctx context.Context, f whisperFlags, who *client.Client) error {
 	c, l, err := a.whisperConfig(ctx, f)
 	if err != nil {
 		return err
+	}
+	if who != nil {
+		c.Keyring, c.People = who.Neighbours(nil).Keyring(), newRoomPeople(ctx, who)
 	}
 	node, err := whisper.New(c)
 	if err != nil {
@@ -94,9 +132,6 @@ func (a *app) whisper(ctx context.Context, f whisperFlags) error {
 
 // whisperConfig opens the listener and says how the node is.
 func (a *app) whisperConfig(ctx context.Context, f whisperFlags) (c whisper.Config, l net.Listener, err error) {
-	if strings.TrimSpace(f.nick) == "" || f.listen == "" {
-		return c, nil, daemon.Usage("whisper needs --nick NAME and --listen HOST:PORT")
-	}
 	c = whisper.Config{Nick: f.nick, Dial: (&net.Dialer{}).DialContext, Rand: rand.Reader, Log: a.logger(), Local: ownAddresses()}
 	for _, p := range f.peers {
 		addr, err := peerAddress(ctx, p)
@@ -105,21 +140,9 @@ func (a *app) whisperConfig(ctx context.Context, f whisperFlags) (c whisper.Conf
 		}
 		c.Peers = append(c.Peers, addr)
 	}
-	if f.sign {
-		addr, err := a.need()
-		if err != nil {
-			return c, nil, err
-		}
-		if c.Keyring, err = keyfile.Read(a.keyPath(addr), a.passphrase); err != nil {
-			return c, nil, err
-		}
-	}
-	if _, _, err := net.SplitHostPort(f.listen); err != nil {
-		return c, nil, daemon.Usage("--listen %s: want HOST:PORT", f.listen)
-	}
 	l, err = (&net.ListenConfig{}).Listen(ctx, "tcp", f.listen)
 	if err != nil {
-		return c, nil, fmt.Errorf("whisper: %w", err)
+		return c, nil, portTaken(fmt.Errorf("whisper: %w", err))
 	}
 	c.Addr = reachable(l.Addr(), c.Local)
 	if f.discover != "" {

@@ -37,6 +37,8 @@ func TestWhisperLines(t *testing.T) {
 		{whisper.Message{Nick: "\x1b[2J", Body: "\u202eevil"}, "<U+001B>[2J: <U+202E>evil"},
 		{whisper.Message{Nick: "ann", Body: "x", From: "ad1x"}, "ann [ad1x]: x"},
 		{whisper.Message{Nick: "ann", Body: "x", Forged: true}, "ann [false signature]: x"},
+		{whisper.Message{Nick: "x", Body: "x", From: "ad1x", Name: "ann"}, "x [ann, ad1x]: x"},
+		{whisper.Message{Nick: "ann", Body: "x", From: "ad1x", Changed: true}, "ann [changed keys, ad1x]: x"},
 		{whisper.Message{Nick: "ann", Body: "n.txt", FileType: "text/plain", File: []byte("x")}, "ann: n.txt (file, text/plain, 1 bytes)"},
 	} {
 		if got := whisperLine(c.m, ""); got != c.want {

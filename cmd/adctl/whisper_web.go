@@ -36,7 +36,7 @@ func (a *app) openPage(ctx context.Context, node *whisper.Node, at string) (*whi
 	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", at)
 	if err != nil {
-		return nil, fmt.Errorf("whisper: %w", err)
+		return nil, portTaken(fmt.Errorf("whisper: --http: %w", err))
 	}
 	_, port, err := net.SplitHostPort(l.Addr().String())
 	if err != nil {

@@ -19,14 +19,17 @@ import (
 
 // whisperJSON is a message of whisper with --json.
 type whisperJSON struct {
-	ID     string           `json:"id"`
-	Addr   string           `json:"addr"`
-	Nick   string           `json:"nick"`
-	Body   string           `json:"body"`
-	Time   *time.Time       `json:"time,omitempty"`
-	From   string           `json:"from,omitempty"`
-	Forged bool             `json:"forged,omitempty"`
-	File   *whisperFileJSON `json:"file,omitempty"`
+	ID     string     `json:"id"`
+	Addr   string     `json:"addr"`
+	Nick   string     `json:"nick"`
+	Body   string     `json:"body"`
+	Time   *time.Time `json:"time,omitempty"`
+	From   string     `json:"from,omitempty"`
+	Forged bool       `json:"forged,omitempty"`
+	Name   string     `json:"name,omitempty"`
+	// Changed is true where from is known here by other keys.
+	Changed bool             `json:"changed,omitempty"`
+	File    *whisperFileJSON `json:"file,omitempty"`
 }
 
 // whisperFileJSON is a file that came with a message of whisper.
@@ -100,7 +103,7 @@ func (t *talk) show(m whisper.Message) error {
 	if !t.json {
 		return t.print(whisperLine(m, saved) + "\n")
 	}
-	out := whisperJSON{ID: m.ID, Addr: m.Addr, Nick: m.Nick, Body: m.Body, From: m.From, Forged: m.Forged}
+	out := whisperJSON{ID: m.ID, Addr: m.Addr, Nick: m.Nick, Body: m.Body, From: m.From, Forged: m.Forged, Name: m.Name, Changed: m.Changed}
 	if at := whispered(m); !at.IsZero() {
 		out.Time = &at
 	}
@@ -145,6 +148,10 @@ func whisperLine(m whisper.Message, saved string) string {
 	}
 	who = oneLine(who)
 	switch {
+	case m.Changed:
+		who += " [changed keys, " + m.From + "]"
+	case m.Name != "":
+		who += " [" + oneLine(m.Name) + ", " + m.From + "]"
 	case m.From != "":
 		who += " [" + m.From + "]"
 	case m.Forged:

@@ -92,11 +92,13 @@ type line struct {
 	Who    string `json:"who"`
 	Proof  string `json:"proof,omitempty"`
 	Forged bool   `json:"forged,omitempty"`
-	Action bool   `json:"action,omitempty"`
-	Own    bool   `json:"own,omitempty"`
-	Body   string `json:"body"`
-	Time   string `json:"time,omitempty"`
-	File   string `json:"file,omitempty"`
+	// Changed is a signature of an identity that is known by other keys.
+	Changed bool   `json:"changed,omitempty"`
+	Action  bool   `json:"action,omitempty"`
+	Own     bool   `json:"own,omitempty"`
+	Body    string `json:"body"`
+	Time    string `json:"time,omitempty"`
+	File    string `json:"file,omitempty"`
 }
 
 // neighbour is a peer as the page shows it.
@@ -229,7 +231,10 @@ func (s *Server) neighbours() []neighbour {
 
 // lineOf is a message as the page shows it.
 func lineOf(m whisper.Message) line {
-	l := line{Who: visible(m.Nick), Proof: m.From, Forged: m.Forged, Own: m.Own}
+	l := line{Who: visible(m.Nick), Proof: m.From, Forged: m.Forged, Changed: m.Changed, Own: m.Own}
+	if m.Name != "" {
+		l.Proof = visible(m.Name) + ", " + m.From
+	}
 	if strings.TrimSpace(l.Who) == "" {
 		l.Who = visible(m.Addr)
 	}

@@ -22,6 +22,7 @@ function show(m) {
   put(li, "b", m.who);
   if (m.proof) put(li, "span", "signed by " + m.proof, "proof").title = m.proof;
   if (m.forged) put(li, "span", "false signature", "forged");
+  if (m.changed) put(li, "span", "with keys that are not known of it", "forged");
   put(li, "span", m.body, "body");
   if (m.file) put(li, "span", "file: " + m.file, "file");
   lines.append(li);
