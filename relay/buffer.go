@@ -8,19 +8,15 @@ import (
 	"github.com/coder/websocket"
 )
 
-const (
-	// keptEmpty is how much room an empty buffer keeps for what comes next; more
-	// would make every connection that was once busy dear for ever.
-	keptEmpty = 64 << 10
-	// smallFrame is a frame after which a socket gives back the room of larger ones.
-	smallFrame = 1 << 10
-)
+// smallFrame is a frame after which a socket gives back the room of larger ones.
+const smallFrame = 1 << 10
 
 // fifo is bytes in order. What is taken off the front makes room at the back, so that a
 // busy stream does not allocate.
 type fifo struct {
-	b   []byte
-	off int
+	b    []byte
+	off  int
+	used bool // since rest was called
 }
 
 // bytes is what there is.
@@ -35,6 +31,7 @@ func (f *fifo) push(p []byte) {
 		f.off = 0
 	}
 	f.b = append(f.b, p...)
+	f.used = true
 }
 
 // drop takes n bytes off the front.
@@ -43,9 +40,25 @@ func (f *fifo) drop(n int) {
 	if f.off < len(f.b) {
 		return
 	}
-	f.off = 0
-	if f.b = f.b[:0]; cap(f.b) > keptEmpty {
+	f.off, f.b = 0, f.b[:0]
+}
+
+// rest gives back the room of a buffer that is empty and was not used since it was asked
+// the last time: a connection that was once busy is not dear for ever.
+func (f *fifo) rest() {
+	if f.len() == 0 && !f.used && cap(f.b) > smallFrame {
 		f.b = nil
+	}
+	f.used = false
+}
+
+// outlet is room for what one writer sends, which it has until the next frame.
+type outlet struct{ data, frame []byte }
+
+// rest gives the room back where a small frame was enough.
+func (o *outlet) rest() {
+	if cap(o.frame) > 8*smallFrame && len(o.frame) < smallFrame {
+		*o = outlet{}
 	}
 }
 

@@ -132,9 +132,10 @@ func (l *Line) write(ctx, hard context.Context, ws *websocket.Conn, read <-chan 
 	quiet := time.NewTimer(rpc.HeartbeatEvery)
 	defer quiet.Stop()
 	over := ctx.Done()
+	var o outlet
 	for {
-		for f := l.next(); f != nil; f = l.next() {
-			if err := sendFrame(hard, ws, f); err != nil {
+		for f := l.next(&o); f != nil; f = l.next(&o) {
+			if err := sendFrame(hard, ws, &o, f); err != nil {
 				return false, err
 			}
 		}
@@ -162,7 +163,7 @@ func (l *Line) write(ctx, hard context.Context, ws *websocket.Conn, read <-chan 
 }
 
 // next is the next frame: what the line has to say, and then the streams in turn.
-func (l *Line) next() *wirev1.LiveFrame {
+func (l *Line) next(o *outlet) *wirev1.LiveFrame {
 	for {
 		l.mu.Lock()
 		if len(l.queue) > 0 {
@@ -181,7 +182,7 @@ func (l *Line) next() *wirev1.LiveFrame {
 		l.busy = l.busy[1:]
 		s.queued = false
 		l.mu.Unlock()
-		f, more := s.pull(nil)
+		f, more := s.pull(nil, o)
 		if more {
 			l.ready(s)
 		}
@@ -257,7 +258,7 @@ var errSilent = errors.New("nothing heard for " + rpc.HeartbeatPatience.String()
 
 // check looks whether the server is there, and gives up on streams that were
 // closed a while ago and whose other end takes nothing, or that came back to the relay
-// and whose other end does not.
+// and whose other end does not. Quiet streams give back the room that they had when they were busy.
 func (l *Line) check(now time.Time) error {
 	l.mu.Lock()
 	var all []*Stream
@@ -268,6 +269,7 @@ func (l *Line) check(now time.Time) error {
 	l.say(&wirev1.LiveFrame{Kind: &wirev1.LiveFrame_Ping{Ping: &wirev1.LivePing{}}})
 	l.mu.Unlock()
 	for _, s := range all {
+		s.rest()
 		waits := s.Err() != nil || s.isReturning()
 		l.mu.Lock()
 		if !waits {

@@ -140,7 +140,17 @@ type crowd struct {
 	net.Listener
 	mu         sync.Mutex
 	open, most int
-	all        sync.WaitGroup
+	shut       bool
+	changed    sync.Cond // of mu
+}
+
+// Close closes the port.
+func (c *crowd) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shut = true
+	c.changed.Broadcast()
+	return c.Listener.Close()
 }
 
 type guest struct {
@@ -158,7 +168,6 @@ func (c *crowd) Accept() (net.Conn, error) {
 	defer c.mu.Unlock()
 	c.open++
 	c.most = max(c.most, c.open)
-	c.all.Add(1)
 	return &guest{Conn: conn, crowd: c}, nil
 }
 
@@ -166,8 +175,8 @@ func (g *guest) Close() error {
 	g.once.Do(func() {
 		g.crowd.mu.Lock()
 		g.crowd.open--
+		g.crowd.changed.Broadcast()
 		g.crowd.mu.Unlock()
-		g.crowd.all.Done()
 	})
 	return g.Conn.Close()
 }
@@ -184,6 +193,7 @@ func TestFloodOfAPort(t *testing.T) {
 		}
 	})
 	seat := &crowd{}
+	seat.changed.L = &seat.mu
 	line, conns := m.pairAt(func(d *relay.Direct) {
 		listen := d.Listen
 		d.Listen = func(ctx context.Context) (net.Listener, []netip.AddrPort, error) {
@@ -210,7 +220,11 @@ func TestFloodOfAPort(t *testing.T) {
 	near, far := m.connect(line, conns, true)
 	crossing(t, near, far, 2<<20, nil)
 	ends(t, near, far)
-	seat.all.Wait() // all are closed, whoever still holds the other end
+	seat.mu.Lock()
+	defer seat.mu.Unlock()
+	for !seat.shut || seat.open > 0 { // all are closed, whoever still holds the other end
+		seat.changed.Wait()
+	}
 	if seat.most > 16 {
 		t.Errorf("%d sockets were nobody's at once", seat.most)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/coder/websocket"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"airdispatch/message"
@@ -54,8 +55,8 @@ func CheckProtocol(name string) error {
 	return nil
 }
 
-// parseFrame reads one message of a socket. Errors: message.TooLarge,
-// message.Invalid.
+// parseFrame reads one message of a socket. The bytes of a stream in it are those of b,
+// which whoever keeps them copies. Errors: message.TooLarge, message.Invalid.
 func parseFrame(text bool, b []byte) (*wirev1.LiveFrame, error) {
 	if len(b) > MaxFrame {
 		return nil, fmt.Errorf("relay: frame of %d bytes: %w", len(b), message.TooLarge)
@@ -64,6 +65,8 @@ func parseFrame(text bool, b []byte) (*wirev1.LiveFrame, error) {
 	var err error
 	if text {
 		err = protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(b, f)
+	} else if d := parseData(b); d != nil {
+		f.Kind = &wirev1.LiveFrame_Data{Data: d}
 	} else {
 		err = proto.Unmarshal(b, f)
 	}
@@ -71,6 +74,60 @@ func parseFrame(text bool, b []byte) (*wirev1.LiveFrame, error) {
 		return nil, fmt.Errorf("relay: not a frame: %w", message.Invalid)
 	}
 	return f, nil
+}
+
+// The fields of LiveFrame.data and of LiveData, as relay.proto numbers them.
+const (
+	fieldData       protowire.Number = 8
+	fieldConnection protowire.Number = 1
+	fieldOffset     protowire.Number = 2
+	fieldBytes      protowire.Number = 3
+)
+
+// parseData reads a frame of bytes without copying them: almost all that goes through a
+// relay is these. nil where it is anything else, or written as no protobuf library does.
+func parseData(b []byte) *wirev1.LiveData {
+	num, kind, n := protowire.ConsumeTag(b)
+	if n < 0 || num != fieldData || kind != protowire.BytesType {
+		return nil
+	}
+	body, m := protowire.ConsumeBytes(b[n:])
+	if m < 0 || n+m != len(b) {
+		return nil
+	}
+	d := &wirev1.LiveData{}
+	for len(body) > 0 {
+		num, kind, n := protowire.ConsumeTag(body)
+		if n < 0 {
+			return nil
+		}
+		body = body[n:]
+		switch {
+		case num == fieldConnection && kind == protowire.BytesType:
+			d.Connection, n = protowire.ConsumeBytes(body)
+		case num == fieldOffset && kind == protowire.VarintType:
+			d.Offset, n = protowire.ConsumeVarint(body)
+		case num == fieldBytes && kind == protowire.BytesType:
+			d.Bytes, n = protowire.ConsumeBytes(body)
+		default:
+			return nil
+		}
+		if n < 0 {
+			return nil
+		}
+		body = body[n:]
+	}
+	return d
+}
+
+// appendData writes a frame of bytes behind b.
+func appendData(b []byte, d *wirev1.LiveData) []byte {
+	size := protowire.SizeTag(fieldConnection) + protowire.SizeBytes(len(d.GetConnection())) +
+		protowire.SizeTag(fieldOffset) + protowire.SizeVarint(d.GetOffset()) + protowire.SizeTag(fieldBytes) + protowire.SizeBytes(len(d.GetBytes()))
+	b = protowire.AppendVarint(protowire.AppendTag(b, fieldData, protowire.BytesType), uint64(size))
+	b = protowire.AppendBytes(protowire.AppendTag(b, fieldConnection, protowire.BytesType), d.GetConnection())
+	b = protowire.AppendVarint(protowire.AppendTag(b, fieldOffset, protowire.VarintType), d.GetOffset())
+	return protowire.AppendBytes(protowire.AppendTag(b, fieldBytes, protowire.BytesType), d.GetBytes())
 }
 
 // sound looks at the sizes and forms in a frame. A frame of a kind that is not
@@ -116,14 +173,20 @@ func bounded(w *wirev1.Identity) bool { return w == nil || proto.Size(w) <= MaxB
 
 // appendFrame writes a frame in the form of a socket.
 func appendFrame(text bool, f *wirev1.LiveFrame) (websocket.MessageType, []byte, error) {
-	var b []byte
+	return appendFrameTo(nil, text, f)
+}
+
+// appendFrameTo is appendFrame behind b.
+func appendFrameTo(b []byte, text bool, f *wirev1.LiveFrame) (websocket.MessageType, []byte, error) {
 	var err error
 	kind := websocket.MessageBinary
 	if text {
 		kind = websocket.MessageText
-		b, err = protojson.Marshal(f)
+		b, err = protojson.MarshalOptions{}.MarshalAppend(b, f)
+	} else if d := f.GetData(); d != nil {
+		b = appendData(b, d)
 	} else {
-		b, err = proto.Marshal(f)
+		b, err = proto.MarshalOptions{}.MarshalAppend(b, f)
 	}
 	if err != nil || len(b) > MaxFrame {
 		return kind, nil, fmt.Errorf("relay: frame of %d bytes: %w", len(b), message.TooLarge)

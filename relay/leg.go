@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"airdispatch/message"
 	wirev1 "airdispatch/wire/airdispatch/v1"
 )
@@ -34,7 +32,8 @@ type leg struct {
 	// heard is the time of the last frame, in Unix nanoseconds.
 	heard atomic.Int64
 	// in and out are the reader's and the writer's.
-	in, out []byte
+	in  []byte
+	out outlet
 }
 
 func newLeg(s *Stream, raw net.Conn, t *tls.Conn) *leg {
@@ -109,14 +108,14 @@ func (g *leg) write() error {
 	defer ping.Stop()
 	for {
 		said := false
-		for f, more := g.s.pull(g); f != nil; {
+		for f, more := g.s.pull(g, &g.out); f != nil; {
 			if err := g.send(f); err != nil {
 				return err
 			}
 			if said = true; !more {
 				break
 			}
-			f, more = g.s.pull(g)
+			f, more = g.s.pull(g, &g.out)
 		}
 		if f, over := g.s.last(g); over {
 			if f == nil {
@@ -142,16 +141,14 @@ func (g *leg) write() error {
 
 // send writes one frame.
 func (g *leg) send(f *wirev1.LiveFrame) error {
-	if cap(g.out) > 8*smallFrame && len(g.out) < smallFrame {
-		g.out = nil // it is quiet by now
-	}
-	b, err := proto.MarshalOptions{}.MarshalAppend(append(g.out[:0], 0, 0, 0, 0), f)
+	_, b, err := appendFrameTo(append(g.out.frame[:0], 0, 0, 0, 0), false, f)
 	if err == nil {
 		binary.BigEndian.PutUint32(b, uint32(len(b)-4))
-		g.out = b
+		g.out.frame = b
 		// Without this, whoever does not read would hold up the way back to the relay.
 		_ = g.raw.SetWriteDeadline(time.Now().Add(legPatience))
 		_, err = g.tls.Write(b)
+		g.out.rest()
 	}
 	if err != nil {
 		return fmt.Errorf("relay: leg: send: %w: %w", message.Unavailable, err)

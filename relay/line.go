@@ -240,7 +240,7 @@ func (l *Line) connect(ctx context.Context) (*websocket.Conn, error) {
 func (l *Line) hello(ctx context.Context, ws *websocket.Conn) error {
 	w := &wirev1.LiveHello{Session: l.session[:]}
 	for {
-		if err := sendFrame(ctx, ws, &wirev1.LiveFrame{Kind: &wirev1.LiveFrame_Hello{Hello: w}}); err != nil {
+		if err := sendFrame(ctx, ws, &outlet{}, &wirev1.LiveFrame{Kind: &wirev1.LiveFrame_Hello{Hello: w}}); err != nil {
 			return err
 		}
 		f, err := readFrame(ctx, &intake{}, ws)
@@ -265,10 +265,12 @@ func (l *Line) hello(ctx context.Context, ws *websocket.Conn) error {
 
 // sendFrame and readFrame are one frame on a socket of one's own, in the form
 // that was negotiated.
-func sendFrame(ctx context.Context, ws *websocket.Conn, f *wirev1.LiveFrame) error {
-	kind, b, err := appendFrame(ws.Subprotocol() == Text, f)
+func sendFrame(ctx context.Context, ws *websocket.Conn, o *outlet, f *wirev1.LiveFrame) error {
+	kind, b, err := appendFrameTo(o.frame[:0], ws.Subprotocol() == Text, f)
 	if err == nil {
+		o.frame = b
 		err = ws.Write(ctx, kind, b)
+		o.rest()
 	}
 	if err != nil {
 		return fmt.Errorf("relay: send: %w: %w", message.Unavailable, err)

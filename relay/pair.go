@@ -147,7 +147,7 @@ func (s *Server) answer(k *socket, w *wirev1.LiveAnswer) {
 
 // data passes on what continues a stream, and nothing else: what was lost with a
 // socket is sent again after a resume, and what was under way before that is passed over.
-func (s *Server) data(k *socket, f *wirev1.LiveFrame, w *wirev1.LiveData) {
+func (s *Server) data(k *socket, w *wirev1.LiveData) {
 	p, me, other := s.side(k, w.GetConnection())
 	if p == nil {
 		return
@@ -168,7 +168,9 @@ func (s *Server) data(k *socket, f *wirev1.LiveFrame, w *wirev1.LiveData) {
 	}
 	me.next, me.most = last, max(me.most, last)
 	p.active = time.Now()
-	s.enqueue(other.attached, item{frame: f})
+	if to := other.attached; to != nil && !to.gone {
+		s.enqueue(to, item{data: s.copied(w)})
+	}
 }
 
 // credit remembers how far an end is, and has the other told.

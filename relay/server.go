@@ -53,6 +53,8 @@ type Server struct {
 	c Config
 	// writers are the goroutines that empty the sockets' queues.
 	writers sync.WaitGroup
+	// copies are the frames of bytes that wait to be written, used again and again.
+	copies sync.Pool
 
 	// mu guards what follows and everything in sockets, seats and pairs; it is never
 	// held while bytes are read, written or waited for.
@@ -290,7 +292,7 @@ func (s *Server) take(ctx context.Context, k *socket, f *wirev1.LiveFrame) error
 	case *wirev1.LiveFrame_Answer:
 		s.answer(k, frame.Answer)
 	case *wirev1.LiveFrame_Data:
-		s.data(k, f, frame.Data)
+		s.data(k, frame.Data)
 	case *wirev1.LiveFrame_Credit:
 		s.credit(k, frame.Credit)
 	case *wirev1.LiveFrame_Close:

@@ -36,6 +36,7 @@ type socket struct {
 // back, are taken from their end when their turn comes, so that any number of them are one.
 type item struct {
 	frame *wirev1.LiveFrame
+	data  *[]byte // a frame of bytes as it is written; one of the server's copies
 	pair  *pair
 	end   int  // whose it is, with pair
 	back  bool // it is not credit
@@ -119,12 +120,14 @@ func (s *Server) write(k *socket) {
 			s.mu.Unlock()
 			return
 		}
-		f := k.out[0].resolve()
+		it := k.out[0]
+		f := it.resolve()
 		k.out[0] = item{}
 		k.out = k.out[1:]
 		s.mu.Unlock()
 		// A peer that takes nothing is disconnected by the door of rpc.
-		if err := k.send(context.Background(), f); err != nil {
+		err := s.deliver(k, it.data, f)
+		if err != nil {
 			s.mu.Lock()
 			k.gone, k.writing, k.out = true, false, nil
 			s.mu.Unlock()
@@ -132,4 +135,26 @@ func (s *Server) write(k *socket) {
 			return
 		}
 	}
+}
+
+// deliver writes what was queued: a frame, or bytes.
+func (s *Server) deliver(k *socket, data *[]byte, f *wirev1.LiveFrame) error {
+	if data == nil {
+		return k.send(context.Background(), f)
+	}
+	defer s.copies.Put(data)
+	if k.text {
+		return k.send(context.Background(), &wirev1.LiveFrame{Kind: &wirev1.LiveFrame_Data{Data: parseData(*data)}})
+	}
+	return k.ws.Write(context.Background(), websocket.MessageBinary, *data)
+}
+
+// copied is a frame of bytes that may be kept until it is delivered.
+func (s *Server) copied(w *wirev1.LiveData) *[]byte {
+	b, ok := s.copies.Get().(*[]byte)
+	if !ok {
+		b = new([]byte)
+	}
+	*b = appendData((*b)[:0], w)
+	return b
 }

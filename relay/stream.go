@@ -299,8 +299,9 @@ func (s *Stream) set(d *deadline, t time.Time) {
 }
 
 // pull is the next frame to send, nil where there is nothing to say; more reports
-// whether to ask again. The writers call it: the line's with nil, and a leg's.
-func (s *Stream) pull(g *leg) (f *wirev1.LiveFrame, more bool) {
+// whether to ask again. The writers call it: the line's with nil, and a leg's. The frame is good until
+// o is used again.
+func (s *Stream) pull(g *leg, o *outlet) (f *wirev1.LiveFrame, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	end := s.acked + uint64(s.out.len())
@@ -317,7 +318,8 @@ func (s *Stream) pull(g *leg) (f *wirev1.LiveFrame, more bool) {
 	case s.next < end && s.next < s.acked+Window:
 		n := min(end-s.next, MaxData, s.acked+Window-s.next)
 		at := s.next - s.acked
-		f := dataFrame(s.id, s.next, append([]byte(nil), s.out.bytes()[at:at+n]...))
+		o.data = append(o.data[:0], s.out.bytes()[at:at+n]...)
+		f := dataFrame(s.id, s.next, o.data)
 		s.next += n
 		return f, s.next < end || s.closing
 	case s.closing && s.next == end:
@@ -325,6 +327,14 @@ func (s *Stream) pull(g *leg) (f *wirev1.LiveFrame, more bool) {
 		return closeFrame(s.id, Done, s.next), false
 	}
 	return nil, false
+}
+
+// rest gives back what a quiet stream does not need.
+func (s *Stream) rest() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.in.rest()
+	s.out.rest()
 }
 
 // done reports whether the line may forget the stream.
