@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -65,8 +66,11 @@ const (
 // crowd is many sockets in one process.
 type crowd struct {
 	job     job
-	all     []*socket
 	reading sync.WaitGroup
+
+	// mu guards all while sockets are opened.
+	mu  sync.Mutex
+	all []*socket
 }
 
 // socket is one of them, with one connection where it has called.
@@ -113,11 +117,14 @@ func crowdMain(in io.Reader, out io.Writer) error {
 		}
 		who[n] = keys
 	}
-	opened := c.each(func(n int, _ *socket) (err error) {
-		c.all[n], err = c.open(ctx, c.job.First+n, who[n])
+	go c.beat(ctx)
+	opened := c.each(func(n int, _ *socket) error {
+		s, err := c.open(ctx, c.job.First+n, who[n])
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.all[n] = s
 		return err
 	})
-	go c.beat(ctx)
 	if err := to.Encode(opened); err != nil {
 		return err
 	}
@@ -140,7 +147,10 @@ func (c *crowd) each(do func(n int, s *socket) error) *told {
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	places := make(chan struct{}, atOnce)
-	for n, s := range c.all {
+	for n := range c.all {
+		c.mu.Lock()
+		s := c.all[n]
+		c.mu.Unlock()
 		places <- struct{}{}
 		all.Go(func() {
 			err := do(n, s)
@@ -287,7 +297,10 @@ func (c *crowd) beat(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		for _, s := range c.all {
+		c.mu.Lock()
+		all := slices.Clone(c.all)
+		c.mu.Unlock()
+		for _, s := range all {
 			if s != nil && !s.ended.Load() {
 				_ = s.say(ctx, &wirev1.LiveFrame{Kind: &wirev1.LiveFrame_Ping{Ping: &wirev1.LivePing{}}}) // where it fails, the reader sees
 			}
