@@ -3,6 +3,7 @@ package courier
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"sync"
@@ -266,7 +267,7 @@ func (c *Courier) dispatch(ctx, calls context.Context, group *sync.WaitGroup, pe
 	case err != nil:
 		outcomes := make([]result, 0, len(tasks))
 		for _, t := range tasks {
-			outcomes = append(outcomes, result{task: t, err: err})
+			outcomes = append(outcomes, result{task: t, err: err, hearsay: true})
 		}
 		c.settle(calls, outcomes)
 	default:
@@ -293,12 +294,15 @@ func (c *Courier) server(ctx context.Context, peer message.Address, t store.Task
 	if t.Kind == store.TaskReceipt {
 		purpose = message.PurposeOutbox
 	}
-	if subject.Route == nil || subject.Chain.Head().Closed {
+	if subject.Chain.Head().Closed {
+		return nil, errNowhere
+	}
+	if subject.Route == nil {
 		return nil, message.NotFound
 	}
 	named := subject.Route.Servers(purpose)
 	if len(named) == 0 {
-		return nil, message.NotFound
+		return nil, errNowhere
 	}
 	want := named[t.Attempts%len(named)]
 	if own := c.c.Identity(); own.Address() == want {
@@ -314,6 +318,9 @@ func (c *Courier) server(ctx context.Context, peer message.Address, t store.Task
 	return s, err
 }
 
+// errNowhere is what an owner says who has signed that there is no server for this.
+var errNowhere = fmt.Errorf("courier: no server: %w", message.NotFound)
+
 // result is what became of one task.
 type result struct {
 	task store.Task
@@ -323,6 +330,18 @@ type result struct {
 	// bring any more.
 	receipt *message.Receipt
 	err     error
+	// hearsay: err comes from looking up, and not from whom the task is for.
+	hearsay bool
+}
+
+// final reports whether another attempt would end no better. What trackers say is
+// never that: one that lies, while the others are away or a clock is wrong, must not cost a
+// letter.
+func (r result) final() bool {
+	if r.err == nil || errors.Is(r.err, errNowhere) {
+		return true
+	}
+	return !r.hearsay && !passing(r.err)
 }
 
 // passing reports whether a refusal may be over at the next attempt.
@@ -351,7 +370,7 @@ func (c *Courier) settle(ctx context.Context, results []result) {
 					Ref: r.task.Ref, To: r.task.Peer, Version: r.version, State: store.Alerted, Time: r.receipt.AcceptedAt, Receipt: r.receipt.Signed,
 				})
 			}
-		case !passing(r.err):
+		case r.final():
 			o.Done = true
 			if r.task.Kind == store.TaskAlert {
 				reports = append(reports, store.Report{

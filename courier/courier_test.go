@@ -129,6 +129,7 @@ type office struct {
 	found   map[message.Address]*message.Identity
 	servers map[message.Address]*message.Identity
 	lookups int
+	failing error
 }
 
 // Find is the directory.
@@ -136,10 +137,20 @@ func (o *office) Find(_ context.Context, a message.Address, _ bool) (*message.Id
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.lookups++
+	if o.failing != nil {
+		return nil, nil, o.failing
+	}
 	if i, ok := o.found[a]; ok {
 		return i, o.servers, nil
 	}
 	return nil, nil, message.NotFound
+}
+
+// fail has the directory say nothing but this; nil ends it.
+func (o *office) fail(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.failing = err
 }
 
 // put enters an identity into the directory.
@@ -450,19 +461,30 @@ func TestNewest(t *testing.T) {
 	})
 }
 
-// TestNobody: an address that the trackers do not know, or that names no
-// server, ends the delivery; a directory that fails does not.
+// TestNobody: what an owner has signed, that no server takes mail or that the address
+// is closed, ends the delivery; what a directory says, or fails to, does not.
 func TestNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(t)
 		defer func() { o.stop() }()
-		h := o.send(message.Draft{})
-		time.Sleep(time.Second)
-		if d := o.delivery(h); d.State != store.NotTaken || d.Reason != message.NotFound {
-			t.Fatalf("nobody of this address: %+v", d)
+		// One after another, each wrong in another way, and all for nothing.
+		lies := o.send(message.Draft{})
+		for _, said := range []error{message.NotFound, message.Invalid, message.Expired, message.Denied, errors.New("no code at all")} {
+			o.fail(said)
+			time.Sleep(7 * time.Hour)
+			if d := o.delivery(lies); d.State != store.Queued || d.Attempts == 0 {
+				t.Fatalf("the directory says %v: %+v", said, d)
+			}
+		}
+		o.fail(nil)
+		bare := &message.Identity{Chain: o.reader.Chain}
+		o.put(bare)
+		time.Sleep(7 * time.Hour)
+		if d := o.delivery(lies); d.State != store.Queued {
+			t.Fatalf("no route yet: %+v", d)
 		}
 		o.put(identityOf(t, o.reader, message.Route{}))
-		h = o.send(message.Draft{})
+		h := o.send(message.Draft{})
 		time.Sleep(time.Second)
 		if d := o.delivery(h); d.State != store.NotTaken || d.Reason != message.NotFound {
 			t.Fatalf("no server: %+v", d)

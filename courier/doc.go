@@ -24,7 +24,8 @@
 // A receipt counts when the receiving server signed it for this very head and
 // recipient; anything else is as good as no answer. A refusal that can pass
 // (a full disk, a clock, a rate limit) is retried, one that cannot is final and
-// the sender sees it.
+// the sender sees it. What trackers say is never final: only an owner's signature
+// ends a delivery, under a closing card or under a route that names no server.
 //
 // The courier draws its jitter from Config.Rand, reads the time from the clock,
 // and starts nothing before Run.
