@@ -288,10 +288,12 @@ func (c *Client) sendPart(ctx context.Context, k *keptDraft, p *part, o outgoing
 		if err != nil {
 			return nil, err
 		}
-		if stands != nil && k.Draft.Name == "" {
+		if stands != nil && k.Draft.Name == "" && (c.signedNow(stands) || stands.Terms == message.Final) {
 			// An earlier try came through, and only its answer was lost.
 			return c.keepSent(ctx, &message.Sealed{Head: stands}, o, nil)
 		}
+		// One that a key signed which has been taken off the cards meanwhile is said
+		// again: its readers may not believe that key any more.
 		d.Prev = stands
 	}
 	if d.Readers, err = c.readers(ctx, p.To); err != nil {
@@ -310,6 +312,16 @@ func (c *Client) standing(ctx context.Context, ref message.Ref) (*message.Head, 
 	return heads[len(heads)-1], nil
 }
 
+// signedNow reports whether a head of one's own was signed by a device that is
+// still on one's cards.
+func (c *Client) signedNow(h *message.Head) bool {
+	claim, err := message.ParseHead(h.Signed)
+	if err == nil {
+		_, err = claim.Verify(c.verifier, c.c.Keyring.Chain)
+	}
+	return err == nil
+}
+
 // standingHeads are all versions of one's own message that the own server has.
 func (c *Client) standingHeads(ctx context.Context, ref message.Ref) ([]*message.Head, error) {
 	var resp *wirev1.StatusResponse
@@ -323,7 +335,19 @@ func (c *Client) standingHeads(ctx context.Context, ref message.Ref) ([]*message
 	if err != nil {
 		return nil, err
 	}
-	return c.history(ctx, pulling{ref: ref}, resp.GetHeads())
+	heads, err := c.history(ctx, pulling{ref: ref}, resp.GetHeads())
+	if !errors.Is(err, message.BadSignature) {
+		return heads, err
+	}
+	// The device that signed the newest may be one that has been taken off since.
+	for _, w := range resp.GetHeads() {
+		h, keptErr := c.ownHead(w)
+		if keptErr != nil || h.Ref() != ref || len(heads) > 0 && heads[len(heads)-1].CheckNext(h) != nil || len(heads) == 0 && h.Version != 1 {
+			return nil, err
+		}
+		heads = append(heads, h)
+	}
+	return heads, nil
 }
 
 // submit seals a version, hands it to the own server, verifies its receipt and
