@@ -40,7 +40,8 @@ func (w *World) heal() error {
 	for n, at := range rounds() {
 		for i, p := range w.people {
 			w.does(p, "looks after everything", time.Until(healed.Add(at))+time.Duration(i)*7*time.Second, func(ctx context.Context) error {
-				if n == 0 && p.unsettled {
+				// Who was told that a tracker did not take it tries again.
+				if p.unsettled {
 					if err := p.register(ctx); err != nil {
 						return err
 					}
