@@ -57,7 +57,7 @@ func due() map[string]string {
 
 // rows are all attacks, in the order of docs/threats.md.
 func rows() (all []row) {
-	for _, group := range [][]row{trackerRows(), originRows(), readerRows(), networkRows(), clientRows(), theftRows(), reachRows(), hostRows(), liveRows(), roomRows()} {
+	for _, group := range [][]row{trackerRows(), originRows(), readerRows(), networkRows(), clientRows(), theftRows(), reachRows(), hostRows(), liveRows(), directRows(), roomRows()} {
 		all = append(all, group...)
 	}
 	return all
