@@ -73,8 +73,7 @@ func (c *Chain) branch(signed []*wirev1.Signed) (*Chain, []crypto.Check, error) 
 
 // extend puts signed after base and returns the signatures that are still to be
 // checked; until then the chain must not leave this room. A card whose id
-// stands in trusted, in its place, was verified before: its id covers the cards
-// before it.
+// stands in trusted, in its place and after the same cards, was verified before.
 func extend(base, trusted []*Card, signed []*wirev1.Signed) (*Chain, []crypto.Check, error) {
 	if len(signed) > MaxChain {
 		return nil, nil, refuse(TooLarge, "chain: more than %d cards", MaxChain)
@@ -96,7 +95,7 @@ func extend(base, trusted []*Card, signed []*wirev1.Signed) (*Chain, []crypto.Ch
 			}
 			continue
 		}
-		if card.Seq < uint64(len(trusted)) && card.Seq == uint64(len(cards)) && trusted[card.Seq].ID == card.ID {
+		if card.Seq < uint64(len(trusted)) && card.Seq == uint64(len(cards)) && trusted[card.Seq].ID == card.ID && (prev == nil || prev.ID == card.Prev) {
 			cards = append(cards, trusted[card.Seq])
 			continue
 		}

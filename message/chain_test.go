@@ -152,6 +152,22 @@ func TestBranchTrustsOnlyWhatItKnows(t *testing.T) {
 	}
 }
 
+// TestBranchDoesNotMix: a card that is known counts behind the cards that it was known
+// behind, and behind no other that a holder of a rotation key has signed in their place.
+func TestBranchDoesNotMix(t *testing.T) {
+	ann := user(t, "ann")
+	known := line(t, ann, 3)
+	genesis, _ := known.At(0)
+	d := ann.draft()
+	d.Time = d.Time.Add(time.Hour)
+	other := must(SignCard(d, genesis, ann.paper))(t)
+	cards := known.Signed(0)
+	_, err := known.Branch(crypto.Single{}, []*wirev1.Signed{cards[0], other, cards[2]})
+	refused(t, err, Conflict)
+	_, err = known.Branch(crypto.Single{}, []*wirev1.Signed{other, cards[2]})
+	refused(t, err, Conflict)
+}
+
 func TestChainOfFullLength(t *testing.T) {
 	ann := user(t, "ann")
 	full := line(t, ann, MaxChain)
