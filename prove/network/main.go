@@ -61,6 +61,9 @@ func main() { proof.Main(proof.Part{Name: "network", Full: full, Run: run}) }
 func regressions() []regression {
 	return []regression{
 		{1, "two runs differed: what shared a commit depended on what the process had done before, and who was looked up first on a map"},
+		{60, "a tracker that lied while the others were away made a letter refused for good"},
+		{106, "a server with a wrong clock held every answer of a tracker to be too old, and its letters to be refused for good"},
+		{110, "a draft whose answer was lost could not be sent any more once the key that had signed it was off the cards"},
 	}
 }
 
