@@ -22,6 +22,11 @@
 // name of the connection is in the transcript. The result is a Conn, a complete
 // net.Conn with half-close and messages.
 //
+// Where both ends are willing (Direct) and reach each other, the stream leaves the server for
+// a socket between the two, on which both have proved again who they are, and comes back when that
+// breaks. The callee tells where it waits inside the sealed channel, and waits for seconds and for
+// one caller; the caller's own Dial decides what it may be sent to.
+//
 // # What is bounded
 //
 // A frame is at most MaxFrame and is refused before it is parsed. Of each stream
