@@ -110,9 +110,10 @@ func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 // each in Bcc. Its id is chosen before anything is sent and stays, so that a
 // second try makes no second message.
 type part struct {
-	To   []message.Address `json:",omitempty"`
-	MID  string
-	Done bool `json:",omitempty"`
+	To    []message.Address `json:",omitempty"`
+	MID   string
+	Done  bool       `json:",omitempty"`
+	Tried *triedPart `json:",omitempty"`
 }
 
 // keptDraft is a draft as it is in the home: of a message, or with Edit of

@@ -144,8 +144,8 @@ func (c *Client) sendEdit(ctx context.Context, id int64, k *keptDraft) ([]*Sent,
 	ref := message.Ref{From: c.me, MID: mid}
 	sent, err := c.cameThrough(ctx, ref, e)
 	if sent == nil && err == nil {
-		sent, err = c.revision(ctx, ref, e, func(h *message.Head) error {
-			e.Tried = append(e.Tried, h.ID.String())
+		sent, err = c.revision(ctx, ref, e, func(t *triedPart) error {
+			e.Tried = append(e.Tried, t.Head.String())
 			_, err := c.keepDraft(ctx, id, k, "being sent")
 			return err
 		})
@@ -178,7 +178,7 @@ func (c *Client) cameThrough(ctx context.Context, ref message.Ref, e *keptEdit) 
 }
 
 // revision makes the next version and submits it; note is told before.
-func (c *Client) revision(ctx context.Context, ref message.Ref, e *keptEdit, note func(*message.Head) error) (*Sent, error) {
+func (c *Client) revision(ctx context.Context, ref message.Ref, e *keptEdit, note func(*triedPart) error) (*Sent, error) {
 	i, err := c.Editable(ctx, ref)
 	if err != nil {
 		return nil, err

@@ -134,7 +134,11 @@ func (c *Client) sendParts(ctx context.Context, id int64, k *keptDraft, again bo
 		if p.Done {
 			continue
 		}
-		s, err := c.sendPart(ctx, k, p, outgoing{content: content, blobs: blobs, again: again})
+		s, err := c.sendPart(ctx, k, p, outgoing{content: content, blobs: blobs, again: again, note: func(t *triedPart) error {
+			p.Tried = t
+			_, err := c.keepDraft(ctx, id, k, "being sent")
+			return err
+		}})
 		if err != nil {
 			return out, err
 		}
@@ -266,8 +270,8 @@ type outgoing struct {
 	blobs   []store.BlobRef
 	// again: it may have been submitted before.
 	again bool
-	// note, where not nil, writes down what is about to be submitted.
-	note func(*message.Head) error
+	// note, where not nil, writes down what is about to be submitted, and to whom.
+	note func(*triedPart) error
 }
 
 // sendPart seals and submits one message of a draft.
@@ -295,6 +299,15 @@ func (c *Client) sendPart(ctx context.Context, k *keptDraft, p *part, o outgoing
 		// One that a key signed which has been taken off the cards meanwhile is said
 		// again: its readers may not believe that key any more.
 		d.Prev = stands
+	}
+	if d.Prev == nil && k.Draft.Name == "" {
+		s, err := c.sendElsewhere(ctx, p, o)
+		if s != nil || err != nil {
+			return s, err
+		}
+		if d.MID, err = message.ParseMID(p.MID); err != nil {
+			return nil, err
+		}
 	}
 	if d.Readers, err = c.readers(ctx, p.To); err != nil {
 		return nil, err
@@ -358,7 +371,11 @@ func (c *Client) submit(ctx context.Context, d message.Draft, o outgoing) (*Sent
 		return nil, err
 	}
 	if o.note != nil {
-		if err := o.note(sealed.Head); err != nil {
+		t, err := c.tried(ctx, submissionOf(sealed, o))
+		if err == nil {
+			err = o.note(t)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -371,11 +388,16 @@ func (c *Client) submit(ctx context.Context, d message.Draft, o outgoing) (*Sent
 
 // hand hands a version to the own server and verifies its receipt.
 func (c *Client) hand(ctx context.Context, sealed *message.Sealed, o outgoing) (*message.Receipt, error) {
+	return c.handSubmission(ctx, sealed.Head, submissionOf(sealed, o))
+}
+
+// submissionOf is what is handed in of a version.
+func submissionOf(sealed *message.Sealed, o outgoing) *wirev1.Submission {
 	w := &wirev1.Submission{Head: sealed.Head.Signed, Slots: sealed.Slots, Payload: sealed.Payload}
 	for _, b := range o.blobs {
 		w.Blobs = append(w.Blobs, &wirev1.BlobRef{Hash: b.ID[:], Size: uint64(b.Size)})
 	}
-	return c.handSubmission(ctx, sealed.Head, w)
+	return w
 }
 
 // handSubmission is hand for what was sealed before.

@@ -41,7 +41,7 @@ func newWorld(t *testing.T, trackers ...string) *world {
 	for _, name := range trackers {
 		w.tracker(name)
 	}
-	w.mail()
+	w.server = w.mail("mail.test")
 	return w
 }
 
@@ -107,12 +107,13 @@ func (w *world) tracker(name string) {
 	w.trackers = append(w.trackers, message.Reference{URL: "https://" + name, Address: k.Address()})
 }
 
-func (w *world) mail() {
-	k, identity, rs := w.place(message.RoleServer, "mail.test")
+// mail is a mail server.
+func (w *world) mail(name string) message.Reference {
+	k, identity, rs := w.place(message.RoleServer, name)
 	own := func() *message.Identity { return identity }
 	kept := memory.NewMail(memory.NewBlobs())
 	known := store.NewKnown(kept.Identities, crypto.Single{})
-	net := rpc.NewClient(rpc.Config{Dial: w.network.Dialer("mail.test"), Verifier: crypto.Single{}, Keyring: k})
+	net := rpc.NewClient(rpc.Config{Dial: w.network.Dialer(name), Verifier: crypto.Single{}, Keyring: k})
 	w.t.Cleanup(net.Close)
 	resolver := tracker.NewResolver(tracker.ResolverConfig{Client: net, Trackers: w.trackers, Known: known, Verifier: crypto.Single{}})
 	c := courier.New(courier.Config{
@@ -126,7 +127,7 @@ func (w *world) mail() {
 	m.Mount(rs)
 	w.run(rs.Serve, c.Run, m.Run)
 	must(w.t, m.Publish(w.t.Context()))
-	w.server = message.Reference{URL: "https://mail.test", Address: k.Address()}
+	return message.Reference{URL: "https://" + name, Address: k.Address()}
 }
 
 // open opens a client whose connections a test can break.
