@@ -113,6 +113,7 @@ func TestDirectMayBeSilent(t *testing.T) {
 		becomes(t, false, near, far)
 		crossing(t, near, far, 1<<20, nil)
 		ends(t, near, far)
+		synctest.Wait() // the relay hears of the end last
 		if got := y.world.server.Counts().Connections; got != 0 {
 			t.Errorf("the relay knows of %d connections", got)
 		}
