@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/coder/websocket"
+
+	wirev1 "airdispatch/wire/airdispatch/v1"
 )
 
 // smallFrame is a frame after which a socket gives back the room of larger ones.
@@ -52,13 +54,17 @@ func (f *fifo) rest() {
 	f.used = false
 }
 
-// outlet is room for what one writer sends, which it has until the next frame.
-type outlet struct{ data, frame []byte }
+// outlet is room for what one writer sends, which it has until the next frame, and a
+// frame that is still to go.
+type outlet struct {
+	data, frame []byte
+	held        *wirev1.LiveFrame
+}
 
 // rest gives the room back where a small frame was enough.
 func (o *outlet) rest() {
 	if cap(o.frame) > 8*smallFrame && len(o.frame) < smallFrame {
-		*o = outlet{}
+		*o = outlet{held: o.held}
 	}
 }
 

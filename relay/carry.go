@@ -173,6 +173,11 @@ func (l *Line) next(o *outlet) *wirev1.LiveFrame {
 			l.mu.Unlock()
 			return f
 		}
+		if f := o.held; f != nil {
+			o.held = nil
+			l.mu.Unlock()
+			return f
+		}
 		if len(l.busy) == 0 {
 			l.mu.Unlock()
 			return nil
@@ -187,9 +192,8 @@ func (l *Line) next(o *outlet) *wirev1.LiveFrame {
 			l.ready(s)
 		}
 		l.reap(s)
-		if f != nil {
-			return f
-		}
+		// What a stream says may be true only after what was queued meanwhile.
+		o.held = f
 	}
 }
 

@@ -76,14 +76,14 @@ func (s *Stream) depart(g *leg, received uint64) bool {
 	s.way.left = true
 	s.turn(g)
 	s.rewind(max(received, s.acked)) // the relay may have brought news since that was said
-	f := s.step(wirev1.LiveStep_LIVE_STEP_AWAY)
+	s.line.tell(s.step(wirev1.LiveStep_LIVE_STEP_AWAY))
 	s.mu.Unlock()
-	s.line.tell(f)
 	g.nudge()
 	return true
 }
 
-// step says to the relay where the stream goes; the caller holds mu.
+// step says to the relay where the stream goes; the caller holds mu until that is told, so
+// that nothing which is true only afterwards comes before it.
 func (s *Stream) step(step wirev1.LiveStep) *wirev1.LiveFrame {
 	return directFrame(s.id, step, s.received, s.consumed)
 }
@@ -122,9 +122,8 @@ func (s *Stream) comeBack(g *leg) {
 		return
 	}
 	s.way.returning = true
-	f := s.step(wirev1.LiveStep_LIVE_STEP_BACK)
+	s.line.tell(s.step(wirev1.LiveStep_LIVE_STEP_BACK))
 	s.mu.Unlock()
-	s.line.tell(f)
 }
 
 // gone ends a stream that nobody carries any more; the caller holds mu.
@@ -159,9 +158,8 @@ func (s *Stream) turned(w *wirev1.LiveDirect) {
 		s.mu.Unlock()
 		return
 	}
-	var f *wirev1.LiveFrame
 	if w.GetStep() == wirev1.LiveStep_LIVE_STEP_BACK && !s.way.returning {
-		f = s.step(wirev1.LiveStep_LIVE_STEP_BACK_TOO)
+		s.line.tell(s.step(wirev1.LiveStep_LIVE_STEP_BACK_TOO))
 	}
 	g := s.way.leg
 	if g != nil {
@@ -173,9 +171,6 @@ func (s *Stream) turned(w *wirev1.LiveDirect) {
 	s.mu.Unlock()
 	if g != nil {
 		_ = g.raw.Close() // the other end has left it
-	}
-	if f != nil {
-		s.line.tell(f)
 	}
 	s.credit(w.GetConsumed())
 }
