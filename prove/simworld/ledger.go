@@ -196,8 +196,7 @@ func (p *Person) judge(i *client.Item) {
 	w := p.world
 	was := p.seen[i.Ref]
 	// What is over, or was taken back before it was read, is erased.
-	l := w.of(i.Ref)
-	erased := i.Shown == 0 && (i.Head.Tombstone() || l != nil && l.terms == message.Ephemeral)
+	erased := i.Shown == 0 && (i.Head.Tombstone() || i.Head.Terms == message.Ephemeral)
 	if i.Head.Version < was.version || i.Shown < was.content && !erased {
 		w.blame("I4: %s saw version %d (content of %d) of %s and now sees %d (%d)", p.name, was.version, was.content, i.Ref, i.Head.Version, i.Shown)
 	}
