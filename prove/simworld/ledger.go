@@ -121,13 +121,6 @@ func (w *World) promised(l *letter, body string, sent []*client.Sent, err error)
 	}
 }
 
-// of finds the letter of a reference.
-func (w *World) of(ref message.Ref) *letter {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.ledger.byRef[ref]
-}
-
 // mine are the letters of somebody that stand, oldest first.
 func (p *Person) mine(good func(*letter) bool) []*letter {
 	p.world.mu.Lock()
