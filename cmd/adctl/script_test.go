@@ -159,7 +159,9 @@ func setting(ts *testscript.TestScript, _ bool, args []string) {
 		if !line.Match(text) {
 			ts.Fatalf("%s has no setting %s", args[0], key)
 		}
-		text = line.ReplaceAllLiteral(text, []byte(key+" = "+value))
+		// The first only: tables further down have settings of the same name.
+		at := line.FindIndex(text)
+		text = slices.Concat(text[:at[0]], []byte(key+" = "+value), text[at[1]:])
 	}
 	ts.Check(os.WriteFile(path, text, 0o600))
 }
