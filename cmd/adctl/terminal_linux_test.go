@@ -87,8 +87,29 @@ func typeLines(ts *testscript.TestScript, p *process, master *os.File, text stri
 		}
 	}
 	if now, _ := p.out.now(); strings.Contains(now, "Ctrl-D") {
+		awaitShown(p, text)
 		_, err := master.Write([]byte{4})
 		ts.Check(err)
+	}
+}
+
+// awaitShown waits a while for the last line that was typed to be on the terminal: a
+// program that draws would be gone before it had drawn it.
+func awaitShown(p *process, text string) {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	late := time.After(5 * time.Second)
+	for {
+		now, more := p.out.now()
+		if strings.Contains(now, lines[len(lines)-1]) {
+			return
+		}
+		select {
+		case <-more:
+		case <-p.done:
+			return
+		case <-late:
+			return
+		}
 	}
 }
 
