@@ -56,7 +56,7 @@ func (l *service) run(ctx context.Context, c *client.Client, protocol string) er
 	if l.exec != "" && l.to != "" || l.exec != "" && l.into != "" || l.to != "" && l.into != "" {
 		return daemon.Usage("one of --exec, --to and --into")
 	}
-	admit, err := l.admission(ctx, c)
+	admit, err := admission(ctx, c, l.allow)
 	if err != nil {
 		return err
 	}
@@ -91,9 +91,9 @@ func (l *service) run(ctx context.Context, c *client.Client, protocol string) er
 }
 
 // admission reads --allow.
-func (l *service) admission(ctx context.Context, c *client.Client) ([]client.Admission, error) {
+func admission(ctx context.Context, c *client.Client, allow []string) ([]client.Admission, error) {
 	var out []client.Admission
-	for _, text := range l.allow {
+	for _, text := range allow {
 		switch text {
 		case "contacts":
 			out = append(out, c.AdmitContacts)

@@ -105,35 +105,19 @@ func (s *nearbyServing) services() ([]nearbyService, error) {
 	return out, nil
 }
 
-// admission reads --allow.
-func (s *nearbyServing) admission(ctx context.Context, c *client.Client) ([]nearby.Admission, error) {
-	var out []nearby.Admission
-	for _, text := range s.allow {
-		switch text {
-		case "contacts":
-			out = append(out, c.AdmitContacts)
-		case "anyone":
-			out = append(out, client.Anyone)
-		default:
-			a, err := c.Resolve(ctx, text)
-			if err != nil {
-				return nil, argument(err)
-			}
-			out = append(out, nearby.Admission(client.Only(a)))
-		}
-	}
-	return out, nil
-}
-
 // offer opens the listeners of a node, and returns what serves them until ctx ends.
 func (s *nearbyServing) offer(ctx context.Context, n *neighbourhood) (serve func(context.Context), err error) {
 	services, err := s.services()
 	if err != nil || len(services) == 0 {
 		return func(context.Context) {}, err
 	}
-	admit, err := s.admission(ctx, n.c)
+	admitted, err := admission(ctx, n.c, s.allow)
 	if err != nil {
 		return nil, err
+	}
+	var admit []nearby.Admission
+	for _, a := range admitted {
+		admit = append(admit, nearby.Admission(a))
 	}
 	listeners := map[*nearby.Listener]nearbyService{}
 	for _, one := range services {
