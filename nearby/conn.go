@@ -18,7 +18,7 @@ import (
 const (
 	// record is how much is given to TLS at once: one record of it.
 	record = 16 << 10
-	// closeWithin is how long Close waits, first for what was written to go out, then for the
+	// closeWithin is how long Close and Abort wait, first for what was written to go out, then for the
 	// other end to close: a socket that is closed while something comes in is reset, and what the
 	// other end has not read yet is lost with it.
 	closeWithin = time.Second
@@ -170,7 +170,15 @@ func (c *Conn) finish() error {
 
 // Close ends the connection in both directions: what was written is still brought, to
 // whoever reads it.
-func (c *Conn) Close() error {
+func (c *Conn) Close() error { return c.leaveBy(c.finish) }
+
+// Abort ends the connection in both directions without the word that all was said: what was
+// written is still brought, and then the other end's Read fails with Gone, where after Close it
+// says io.EOF. What CloseWrite has said before stays said.
+func (c *Conn) Abort() error { return c.leaveBy(c.raw.settle) }
+
+// leaveBy closes after a last word.
+func (c *Conn) leaveBy(word func() error) error {
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
@@ -182,7 +190,7 @@ func (c *Conn) Close() error {
 
 	c.writing.Lock()
 	_ = c.raw.until(time.Now().Add(closeWithin)) // where it fails, so does what follows
-	if c.finish() == nil {
+	if word() == nil {
 		c.raw.closeWrite()
 	}
 	c.writing.Unlock()

@@ -116,6 +116,28 @@ func TestCloseBringsWhatWasWritten(t *testing.T) {
 	must(t, take(t, "the other end", closed))
 }
 
+// TestAbortIsNoEnd: what was written arrives, and is not taken for all.
+func TestAbortIsNoEnd(t *testing.T) {
+	a, _, l := linked(t, nil)
+	at, err := a.Listen("echo")
+	must(t, err)
+	near, far := joined(t, l, at, "echo")
+	sent := bytes.Repeat([]byte("0123456789"), 300_000) // more than sockets hold
+	aborted := make(chan error, 1)
+	go func() {
+		_, err := near.Write(sent)
+		aborted <- errors.Join(err, near.Abort())
+	}()
+	got, err := io.ReadAll(far)
+	if !errors.Is(err, nearby.Gone) || !bytes.Equal(got, sent) {
+		t.Errorf("%d bytes of %d, %v", len(got), len(sent), err)
+	}
+	must(t, <-aborted)
+	if _, err := near.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("read after an abort: %v", err)
+	}
+}
+
 // TestCutIsNoEnd: whoever cuts the wire makes nobody believe that all was said.
 func TestCutIsNoEnd(t *testing.T) {
 	var mu sync.Mutex

@@ -83,6 +83,16 @@ func (c *Conn) Close() error {
 	return c.tls.Close()
 }
 
+// Abort ends the connection in both directions without the word that all was said: what was
+// written is still brought, and then the other end's Read fails, where after Close it says
+// io.EOF. What CloseWrite has said before stays said.
+func (c *Conn) Abort() error {
+	c.stream.shut() // a Write that waits ends here
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	return c.stream.Close()
+}
+
 // WriteMessage writes b so that ReadMessage at the other end returns it as one.
 // Errors: message.TooLarge, and those of Write; after one of those the connection
 // is of no more use for messages.

@@ -66,6 +66,35 @@ func TestHalfCloseAndClose(t *testing.T) {
 	}
 }
 
+func TestAbortIsNoEnd(t *testing.T) {
+	w := newWorld(t, relay.Limits{}, "alice", "bob")
+	conns := w.listener("bob", "echo")
+	near, far := w.call(w.line("alice", relay.LineConfig{}), "alice", "bob", "echo", conns)
+	sent := bytes.Repeat([]byte("0123456789"), 100_000) // more than a window
+	go func() {
+		_, _ = near.Write(sent)
+		_ = near.Abort()
+	}()
+	got, err := io.ReadAll(far)
+	if !errors.Is(err, relay.Gone) || !bytes.Equal(got, sent) {
+		t.Errorf("%d bytes of %d, %v", len(got), len(sent), err)
+	}
+	if _, err := near.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("read after an abort: %v", err)
+	}
+	// What was said to be all stays so.
+	near, far = w.call(w.line("alice", relay.LineConfig{}), "alice", "bob", "echo", conns)
+	if _, err := near.Write([]byte("all")); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(near.CloseWrite(), near.Abort()); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(far); err != nil || string(got) != "all" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 func TestMessages(t *testing.T) {
 	w := newWorld(t, relay.Limits{}, "alice", "bob")
 	conns := w.listener("bob", "m")

@@ -89,7 +89,7 @@ func (g *leg) run() {
 	var reading sync.WaitGroup
 	reading.Go(func() {
 		err := g.listen()
-		g.s.line.c.Log.Debug("relay: a direct way ended", "error", err)
+		g.note("ended", err)
 		g.s.comeBack(g)
 		_ = g.raw.Close() // the writer ends too
 		g.nudge()
@@ -97,9 +97,16 @@ func (g *leg) run() {
 	err := g.write()
 	_ = g.raw.Close() // all was said, or nobody hears it
 	reading.Wait()
-	g.s.line.c.Log.Debug("relay: a direct way was left", "error", err)
+	g.note("was left", err)
 	g.s.comeBack(g)
 	g.s.line.reap(g.s)
+}
+
+// note says why the stream leaves the leg, where it is not over.
+func (g *leg) note(how string, err error) {
+	if g.s.Err() == nil {
+		g.s.line.c.Log.Debug("relay: a direct way "+how, "error", err)
+	}
 }
 
 // write sends what the stream has to say.

@@ -14,7 +14,7 @@ import (
 // errCutOff says that a stream ended. It is not io.EOF, which crypto/tls takes for an
 // end in order between two records: whether it was one, only the other end's
 // close_notify says, which a reader finds before this.
-var errCutOff = fmt.Errorf("relay: read: cut off: %w", Broken)
+var errCutOff = fmt.Errorf("relay: read: cut off before all was said: %w", Gone)
 
 // Addr is an end of a connection: an address in the sense of the house.
 type Addr struct{ Address message.Address }
@@ -437,7 +437,10 @@ func (s *Stream) close(w *wirev1.LiveClose) {
 		s.out = fifo{}
 	case reason != Done || s.over:
 		s.why = Done
-	case w.GetOffset() != s.received:
+	case w.GetOffset() > s.received:
+		s.why = Broken // a relay passes that on behind all that it ends
+		s.out = fifo{}
+	case w.GetOffset() < s.received:
 		return // from before a resume
 	default:
 		s.over = true

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"airdispatch/client"
-	"airdispatch/cmd/internal/daemon"
 )
 
 // connectCommand is connect.
@@ -46,9 +45,9 @@ func (a *app) tunnelCommand() *cobra.Command {
 				if _, err := c.Resolve(ctx, args[1]); err != nil {
 					return argument(err)
 				}
-				l, err := net.Listen("tcp", local)
+				l, err := listenLocal(ctx, local)
 				if err != nil {
-					return daemon.Usage("listen at %s: %w", local, err)
+					return err
 				}
 				a.sayf("listening at %s", l.Addr())
 				return a.carryAll(ctx, l, func(ctx context.Context, conn net.Conn) {
@@ -59,6 +58,7 @@ func (a *app) tunnelCommand() *cobra.Command {
 					far, err := dialLive(ctx, c, args[1], args[2])
 					if err != nil {
 						a.sayf("%s: %v", conn.RemoteAddr(), err)
+						cutOff(near)
 						return
 					}
 					defer a.tellWay(far)()
@@ -69,6 +69,18 @@ func (a *app) tunnelCommand() *cobra.Command {
 	}
 	a.directFlag(cmd)
 	return cmd
+}
+
+// listenLocal opens the port of a tunnel.
+func listenLocal(ctx context.Context, at string) (net.Listener, error) {
+	if err := checkPlace("LOCAL", at); err != nil {
+		return nil, err
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", at)
+	if err != nil {
+		return nil, portTaken(err)
+	}
+	return l, nil
 }
 
 // carryAll serves each connection of a listener in a goroutine, until ctx ends

@@ -121,6 +121,11 @@ func (a *app) tellWay(conn *relay.Conn) (stop func()) {
 		defer close(told)
 		for {
 			direct, changed := conn.Direct()
+			select {
+			case <-conn.Ended():
+				return // which way it went does not matter any more
+			default:
+			}
 			if direct {
 				a.sayf("the connection is direct")
 			} else {

@@ -2,13 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
-	"io"
 	"net"
 	"os"
-	"os/exec"
-	"sync"
-	"time"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -38,8 +34,11 @@ func (a *app) listenCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "listen PROTO [--exec CMD | --to HOST:PORT | --into DIR]", Short: "Serve a protocol at one's address", Args: cobra.ExactArgs(1),
 		Long: "Serves PROTO at one's address, to whoever connects with `adctl connect` or `tunnel`,\nthrough one's mail server, or directly to contacts that reach this computer, encrypted\nfrom end to end. Says \"listening\" on standard error once callers reach it, and goes on until it is interrupted.\n\n" +
-			"With --exec each caller gets a process of `sh -c CMD`, whose input and output are the\nconnection and whose ADCTL_PEER is the caller; with --to a TCP connection to a\nserver; with --into it takes files that are beamed. With none of them, one caller gets standard input\nand output, and that is all.",
+			"With --exec each caller gets a process of `sh -c CMD`, whose input and output are the\nconnection and whose ADCTL_PEER is the caller; where it fails, its caller is cut off, and where\nthe caller is, the process is ended. With --to it gets a TCP connection to a\nserver; with --into it takes files that are beamed. With none of them, one caller gets standard input\nand output, and that is all.",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("exec") && strings.TrimSpace(l.exec) == "" {
+				return daemon.Usage("--exec: no command")
+			}
 			return a.with(cmd, somebody, func(ctx context.Context, c *client.Client) error { return l.run(ctx, c, args[0]) })
 		},
 	}
@@ -60,10 +59,8 @@ func (l *service) run(ctx context.Context, c *client.Client, protocol string) er
 	if err != nil {
 		return err
 	}
-	if l.to != "" {
-		if _, _, err := net.SplitHostPort(l.to); err != nil {
-			return daemon.Usage("--to: %w", err)
-		}
+	if l.to != "" && (checkPlace("--to", l.to) != nil || strings.HasSuffix(l.to, ":0")) {
+		return daemon.Usage("--to %s: want HOST:PORT", l.to)
 	}
 	if l.into != "" {
 		if info, err := os.Stat(l.into); err != nil || !info.IsDir() {
@@ -133,65 +130,13 @@ func (l *service) one(ctx context.Context, at net.Listener) error {
 func (l *service) serve(ctx context.Context, c *client.Client, conn *relay.Conn) error {
 	switch {
 	case l.exec != "":
-		return l.process(ctx, conn)
+		return l.a.process(ctx, conn, l.exec)
 	case l.to != "":
-		var d net.Dialer // where one's own server is, one says oneself
-		near, err := d.DialContext(ctx, "tcp", l.to)
-		if err != nil {
-			return err
-		}
-		half, ok := near.(halfCloser)
-		if !ok {
-			return near.Close()
-		}
-		splice(ctx, half, conn)
-		return nil
+		return spliceTo(ctx, l.to, conn)
 	}
 	b, err := c.TakeBeam(ctx, conn, l.into)
 	if err != nil {
 		return err
 	}
 	return l.a.result(beamedJSON{b.From.String(), b.Name, b.Path, b.Size}, "%s\n", b.Path)
-}
-
-// process runs a process whose input and output are the connection.
-func (l *service) process(ctx context.Context, conn liveConn) error {
-	cmd := exec.CommandContext(ctx, "sh", "-c", l.exec)
-	cmd.Env = append(os.Environ(), envPrefix+"PEER="+conn.Peer().String(), envPrefix+"PROTOCOL="+conn.Protocol())
-	cmd.Stderr = l.a.err
-	cmd.WaitDelay = 5 * time.Second
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return err
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	stop := context.AfterFunc(ctx, func() {
-		_ = conn.Close() // both copies end, whoever still holds the pipes
-		_ = out.Close()
-	})
-	defer stop()
-	var heard, said sync.WaitGroup
-	heard.Go(func() {
-		_, _ = io.Copy(in, conn) // a process need not read, and a caller may be cut off
-		_ = in.Close()
-	})
-	said.Go(func() {
-		_, err := io.Copy(conn, out)
-		if err != nil {
-			_ = out.Close() // the process learns of it when it writes
-			return
-		}
-		_ = conn.CloseWrite()
-	})
-	said.Wait()
-	err = cmd.Wait()
-	closeErr := conn.Close()
-	heard.Wait()
-	return errors.Join(err, closeErr)
 }

@@ -20,18 +20,32 @@ type halfCloser interface {
 	CloseWrite() error
 }
 
-// splice joins two connections, each direction until its end, and closes both.
+// cutOff ends a connection so that its other end knows that it has not heard all.
+func cutOff(c net.Conn) {
+	switch c := c.(type) {
+	case interface{ Abort() error }:
+		_ = c.Abort() // it is over in any case
+	case *net.TCPConn:
+		_ = c.SetLinger(0) // a reset, and no end in order
+		_ = c.Close()
+	default:
+		_ = c.Close()
+	}
+}
+
+// splice joins two connections, each direction until its end, and closes both. Where one of them
+// breaks, or ctx ends, both are cut off.
 func splice(ctx context.Context, a, b halfCloser) {
 	stop := context.AfterFunc(ctx, func() {
-		_ = a.Close() // both copies end
-		_ = b.Close()
+		cutOff(a) // both copies end
+		cutOff(b)
 	})
 	defer stop()
 	var both sync.WaitGroup
 	copyOver := func(to, from halfCloser) {
 		if _, err := io.Copy(to, from); err != nil {
-			_ = to.Close() // the end that is left learns of it by its own end
-			_ = from.Close()
+			cutOff(to)
+			cutOff(from)
 			return
 		}
 		_ = to.CloseWrite() // where that fails, the other copy fails too
@@ -43,20 +57,40 @@ func splice(ctx context.Context, a, b halfCloser) {
 	_ = b.Close()
 }
 
+// noting is a reader that remembers why it ended, where that was no end of input.
+type noting struct {
+	io.Reader
+	err error
+}
+
+// Read reads on.
+func (r *noting) Read(b []byte) (int, error) {
+	n, err := r.Reader.Read(b)
+	if err != nil && err != io.EOF {
+		r.err = err
+	}
+	return n, err
+}
+
 // stdio joins a connection with standard input and output. It returns when the
 // other end has said all, and either hears nothing more or has heard all: nil
-// where that was in order.
+// where that was in order. Where it was not, the other end learns that it has not heard all.
 func (a *app) stdio(ctx context.Context, conn liveConn) error {
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	over := time.Unix(1, 0)
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(over) })
 	defer stop()
-	said := make(chan error, 1)
+	said, broken := make(chan struct{}), make(chan error, 1)
 	go func() {
+		defer close(said)
 		// A read of standard input cannot be interrupted; the program ends over it.
-		_, err := io.Copy(conn, a.in)
-		if err == nil {
-			err = conn.CloseWrite()
+		in := &noting{Reader: a.in}
+		if _, err := io.Copy(conn, in); err == nil {
+			_ = conn.CloseWrite() // where that fails, so does the read
 		}
-		said <- err
+		if in.err != nil {
+			broken <- in.err
+			_ = conn.SetReadDeadline(over)
+		}
 	}()
 	_, err := io.Copy(a.out, conn)
 	if err == nil {
@@ -66,10 +100,17 @@ func (a *app) stdio(ctx context.Context, conn liveConn) error {
 		case <-ctx.Done():
 		}
 	}
+	select {
+	case err = <-broken:
+	default:
+	}
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
-	return errors.Join(err, conn.Close())
+	if err != nil {
+		return errors.Join(err, conn.Abort())
+	}
+	return conn.Close()
 }
 
 // asLive is the connection with what it has beyond a net.Conn.

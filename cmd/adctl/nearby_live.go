@@ -22,6 +22,8 @@ import (
 // liveConn is a connection with a person, over servers or nearby.
 type liveConn interface {
 	halfCloser
+	// Abort ends it so that the other end knows that it has not heard all.
+	Abort() error
 	// Ended is closed once nothing that is written arrives any more.
 	Ended() <-chan struct{}
 	// Peer is who is at the other end, and Protocol what the connection was made for.
@@ -148,7 +150,7 @@ func (n *neighbourhood) each(s nearbyService) func(context.Context, net.Conn) {
 		}
 		var err error
 		if s.exec != "" {
-			err = (&service{a: n.app, exec: s.exec}).process(ctx, live)
+			err = n.process(ctx, live, s.exec)
 		} else {
 			err = spliceTo(ctx, s.to, live)
 		}
@@ -159,15 +161,15 @@ func (n *neighbourhood) each(s nearbyService) func(context.Context, net.Conn) {
 }
 
 // spliceTo joins a caller with a server of this person's.
-func spliceTo(ctx context.Context, to string, conn halfCloser) error {
+func spliceTo(ctx context.Context, to string, conn liveConn) error {
 	var d net.Dialer // where one's own server is, one says oneself
 	near, err := d.DialContext(ctx, "tcp", to)
 	if err != nil {
-		return err
+		return errors.Join(err, conn.Abort())
 	}
 	half, ok := near.(halfCloser)
 	if !ok {
-		return near.Close()
+		return errors.Join(near.Close(), conn.Abort())
 	}
 	splice(ctx, half, conn)
 	return nil
@@ -201,9 +203,9 @@ func (a *app) nearbyTunnel(f *nearbyFlags) *cobra.Command {
 				local = "127.0.0.1:" + local
 			}
 			return a.reach(cmd, *f, args[1:], func(ctx context.Context, way *nearbyWay) error {
-				l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", local)
+				l, err := listenLocal(ctx, local)
 				if err != nil {
-					return daemon.Usage("listen at %s: %w", local, err)
+					return err
 				}
 				a.sayf("listening at %s", l.Addr())
 				return a.carryAll(ctx, l, func(ctx context.Context, conn net.Conn) {
@@ -214,6 +216,7 @@ func (a *app) nearbyTunnel(f *nearbyFlags) *cobra.Command {
 					far, err := way.dial(ctx)
 					if err != nil {
 						a.sayf("%s: %s", conn.RemoteAddr(), visible(plain(err.Error())))
+						cutOff(near)
 						return
 					}
 					splice(ctx, near, far)

@@ -135,12 +135,14 @@ func (t *town) parlour(ctx context.Context, at *server) (p *parlour, err error) 
 	return p, err
 }
 
-// listens starts a listener, and waits until callers reach it.
+// listens starts a listener, and waits until callers reach it. It ends with ctx: the connections
+// of all rows come from one host, which may have so many.
 func (h *home) listens(ctx context.Context, protocol string, flags ...string) (*program, error) {
 	p, err := h.t.begin("adctl", append([]string{"listen", protocol, "--home", h.dir}, flags...)...)
 	if err != nil {
 		return nil, err
 	}
+	context.AfterFunc(ctx, p.kill)
 	return p, p.awaits(ctx, "listening")
 }
 
@@ -310,13 +312,12 @@ func (t *town) line(ctx context.Context, s *server, k *message.Keyring, c relay.
 	if err != nil {
 		return nil, err
 	}
-	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = l.Run(running)
+		_ = l.Run(ctx)
 	}()
-	t.ends(func() { cancel(); <-done })
+	t.ends(func() { <-done }) // ctx is that of a row, and has ended
 	return l, nil
 }
 
