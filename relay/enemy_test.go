@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -215,6 +216,8 @@ func TestARelayThatLies(t *testing.T) {
 			more.GetData().Bytes = append(more.GetData().GetBytes()[:100:100], bytes.Repeat([]byte{23}, 100)...)
 			return []*wirev1.LiveFrame{more}
 		},
+		// The close that follows says more than has come.
+		"drops": func(int, *wirev1.LiveFrame) []*wirev1.LiveFrame { return nil },
 		"cuts": func(_ int, f *wirev1.LiveFrame) []*wirev1.LiveFrame {
 			d := f.GetData()
 			return []*wirev1.LiveFrame{{Kind: &wirev1.LiveFrame_Close{Close: &wirev1.LiveClose{
@@ -240,7 +243,7 @@ func TestARelayThatLies(t *testing.T) {
 			})})
 			near, far := w.call(l, "alice", "bob", "x", conns)
 			sent := bytes.Repeat([]byte("true "), 50_000)
-			go func() { _, _ = far.Write(sent); _ = far.CloseWrite() }()
+			go func() { _, _ = far.Write(sent); _ = far.Close() }()
 			_ = near.SetReadDeadline(time.Now().Add(20 * time.Second))
 			got, err := io.ReadAll(near)
 			if err == nil || !bytes.HasPrefix(sent, got) || len(got) == len(sent) {
@@ -250,6 +253,41 @@ func TestARelayThatLies(t *testing.T) {
 				t.Error("the reader was left waiting")
 			}
 		})
+	}
+}
+
+// TestClosedTwice: an end that hears twice that the other has closed, as after a resume, still says
+// that it has closed itself, and the other hears of it.
+func TestClosedTwice(t *testing.T) {
+	w := newWorld(t, relay.Limits{}, "alice", "bob")
+	conns := w.listener("bob", "x")
+	var repeated atomic.Int32
+	l := w.line("alice", relay.LineConfig{Open: w.middle("alice", func(f *wirev1.LiveFrame) []*wirev1.LiveFrame {
+		if f.GetClose() == nil {
+			return []*wirev1.LiveFrame{f}
+		}
+		repeated.Add(1)
+		return []*wirev1.LiveFrame{f, f}
+	})})
+	near, far := w.call(l, "alice", "bob", "x", conns)
+	if err := far.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// The next connection is answered behind both closes, so near has heard them.
+	w.call(l, "alice", "bob", "x", conns)
+	if b, err := io.ReadAll(near); err != nil || len(b) != 0 {
+		t.Errorf("%q, %v", b, err)
+	}
+	if err := near.Close(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-far.Ended():
+	case <-time.After(20 * time.Second):
+		t.Error("the other end was never told")
+	}
+	if repeated.Load() == 0 {
+		t.Error("the control: no close was repeated")
 	}
 }
 

@@ -50,7 +50,7 @@ func CheckProtocol(name string) error {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._-/+", r)
 	}
 	if name == "" || len(name) > maxProtocol || strings.ContainsFunc(name, bad) {
-		return fmt.Errorf("relay: protocol %q: 1 to %d letters, digits and . _ - / +: %w", name, maxProtocol, message.Invalid)
+		return fmt.Errorf("relay: protocol %.70q: 1 to %d letters, digits and . _ - / +: %w", name, maxProtocol, message.Invalid)
 	}
 	return nil
 }

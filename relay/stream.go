@@ -435,8 +435,10 @@ func (s *Stream) close(w *wirev1.LiveClose) {
 			s.why = Done // it was over before, for this end
 		}
 		s.out = fifo{}
-	case reason != Done || s.over:
-		s.why = Done
+	case reason != Done:
+		s.why = Done // it was over before
+	case s.over:
+		return // said again after a resume; this end's own word is still due
 	case w.GetOffset() > s.received:
 		s.why = Broken // a relay passes that on behind all that it ends
 		s.out = fifo{}
