@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"airdispatch/crypto"
@@ -134,7 +135,8 @@ type Beamed struct {
 
 // TakeBeam takes the file that somebody beams on a connection into a directory,
 // under the name that it has there, never over a file. It is in a hidden part until every
-// byte is there and is what was offered. Errors: message.Conflict where the name exists,
+// byte is there and is what was offered; a part that nobody went on with for 30 days is removed
+// when the next file comes. Errors: message.Conflict where the name exists,
 // message.BadSignature where other bytes came.
 func (c *Client) TakeBeam(ctx context.Context, conn net.Conn, dir string) (*Beamed, error) {
 	defer conn.Close()
@@ -179,9 +181,11 @@ func (c *Client) take(conn *relay.Conn, offer beamOffer, dir string, b *Beamed) 
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
 	if _, err := root.Lstat(b.Name); err == nil {
-		return message.Conflict
+		return fmt.Errorf("%s exists: %w", filepath.Join(dir, b.Name), message.Conflict)
 	}
-	part := fmt.Sprintf(".%s.%s.%s.part", shorten(b.Name), b.From.Short(), hex.EncodeToString(offer.Hash[:8]))
+	clearParts(root, func(_ string, old bool) bool { return old })
+	mine := fmt.Sprintf(".%s.%s.", shorten(b.Name), b.From.Short())
+	part := mine + hex.EncodeToString(offer.Hash[:8]) + beamPart
 	f, err := root.OpenFile(part, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
@@ -193,7 +197,38 @@ func (c *Client) take(conn *relay.Conn, offer beamOffer, dir string, b *Beamed) 
 		}
 		return err
 	}
-	return appear(root, part, b.Name)
+	if err := appear(root, part, b.Name); err != nil {
+		return err
+	}
+	clearParts(root, func(name string, _ bool) bool { return strings.HasPrefix(name, mine) }) // their name is taken
+	return nil
+}
+
+// partLife is how long the part of a file waits for the rest.
+const partLife = 30 * 24 * time.Hour
+
+// beamPart ends the name of a part: the first half of a hash stands before it.
+const beamPart = ".beam.part"
+
+// clearParts removes parts of beams that nobody will go on with. What cannot be removed stays.
+func clearParts(root *os.Root, gone func(name string, old bool) bool) {
+	dir, err := root.Open(".")
+	if err != nil {
+		return
+	}
+	defer dir.Close() // it was only read
+	all, err := dir.ReadDir(-1)
+	if err != nil {
+		return
+	}
+	for _, e := range all {
+		if !strings.HasPrefix(e.Name(), ".") || !strings.HasSuffix(e.Name(), beamPart) || !e.Type().IsRegular() {
+			continue
+		}
+		if info, err := e.Info(); err == nil && gone(e.Name(), time.Since(info.ModTime()) > partLife) {
+			_ = root.Remove(e.Name()) // as above
+		}
+	}
 }
 
 // receive fills a part and looks whether it is what was offered.

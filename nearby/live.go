@@ -37,7 +37,7 @@ func CheckProtocol(name string) error {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._-/+", r)
 	}
 	if name == "" || len(name) > maxProtocol || strings.ContainsFunc(name, bad) {
-		return fmt.Errorf("nearby: protocol %q: 1 to %d letters, digits and . _ - / +: %w", name, maxProtocol, message.Invalid)
+		return fmt.Errorf("nearby: protocol %.70q: 1 to %d letters, digits and . _ - / +: %w", name, maxProtocol, message.Invalid)
 	}
 	return nil
 }

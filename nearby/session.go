@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -76,6 +77,9 @@ func (s *Session) Say(ctx context.Context, text string) error {
 		return err
 	}
 	if err := s.ws.Write(ctx, websocket.MessageBinary, b); err != nil {
+		if errors.Is(err, net.ErrClosed) || websocket.CloseStatus(err) != -1 {
+			err = Gone // the words of a socket say no more than that
+		}
 		return fmt.Errorf("nearby: say: %w: %w", err, message.Unavailable)
 	}
 	return nil

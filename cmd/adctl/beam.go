@@ -2,10 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"airdispatch/client"
+	"airdispatch/message"
 )
 
 // givenJSON is a file that was handed over, with --json.
@@ -29,7 +33,7 @@ func (a *app) beamCommand() *cobra.Command {
 				}
 				g, err := c.Beam(ctx, to, args[1])
 				if err != nil {
-					return argument(err)
+					return argument(standingThere(err, filepath.Base(args[1])))
 				}
 				if a.json {
 					return a.emit(givenJSON{to.String(), g.Name, g.Size, g.From})
@@ -43,4 +47,16 @@ func (a *app) beamCommand() *cobra.Command {
 	}
 	a.directFlag(cmd)
 	return cmd
+}
+
+// standingThere words that a file stands where one was to be put, at the other end. The sentence of
+// the code is about statements.
+func standingThere(err error, name string) error {
+	switch {
+	case !errors.Is(err, message.Conflict):
+		return err
+	case isRefusal(err):
+		return &reworded{err, "there is a file " + name + " already; nothing was overwritten"}
+	}
+	return &reworded{err, strings.TrimSuffix(err.Error(), ": "+message.Conflict.Error())}
 }

@@ -93,7 +93,7 @@ func (a *app) carryAll(ctx context.Context, l net.Listener, serve func(ctx conte
 	for {
 		conn, err := l.Accept()
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return stopped(ctx)
 		}
 		if err != nil {
 			return err

@@ -82,6 +82,12 @@ func (a *app) localnet(ctx context.Context, dir string, tour bool) (err error) {
 	}
 	a.sayf("localnet: running; Ctrl-C stops it")
 	<-ctx.Done()
+	return stopped(ctx)
+}
+
+// stopped is how what goes on until it is stopped ends: in order after SIGTERM, and else
+// interrupted.
+func stopped(ctx context.Context) error {
 	if terminated(ctx) {
 		return nil
 	}

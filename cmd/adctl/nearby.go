@@ -39,7 +39,7 @@ func (a *app) nearbyCommand() *cobra.Command {
 	}
 	flags := cmd.PersistentFlags()
 	flags.StringVar(&f.config, "config", "", "read settings from `FILE`, TOML, or YAML as P2P v0.4 has it")
-	flags.StringArrayVar(&f.peers, "peer", nil, "ask this peer too, where multicast and broadcast do not reach: `HOST:PORT` of its datagrams; may be repeated")
+	flags.StringArrayVar(&f.peers, "peer", nil, "ask this peer too, where multicast and broadcast do not reach: `HOST:PORT` of its datagrams, 8001 where its settings say nothing else; may be repeated")
 	flags.BoolVar(&f.visible, "visible", false, "tell everybody on the network your address, not only contacts")
 	flags.DurationVar(&f.wait, "wait", 3*time.Second, "look for peers for so `LONG`")
 	cmd.AddCommand(a.nearbyServe(&f), a.nearbyList(&f), a.nearbyChat(&f), a.nearbySend(&f), a.nearbyShare(), a.nearbyFetch(&f), a.nearbyConnect(&f), a.nearbyTunnel(&f))

@@ -141,7 +141,7 @@ func (a *app) serveNearby(ctx context.Context, c *client.Client, f nearbyFlags, 
 	err = <-ran
 	cancel() // what runs beside ends too
 	if err = errors.Join(err, <-ran, out.failed); err == nil {
-		err = context.Canceled
+		err = stopped(ctx)
 	}
 	return err
 }

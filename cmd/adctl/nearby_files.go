@@ -249,7 +249,7 @@ func (a *app) fetchInto(ctx context.Context, l *nearby.Link, file nearby.File, d
 	defer func() { _ = root.Close() }() // nothing was written through it alone
 	path := filepath.Join(dir, file.Name)
 	if _, err := root.Lstat(file.Name); err == nil {
-		return fmt.Errorf("nearby: fetch: %s exists: %w", path, message.Conflict)
+		return standing(fmt.Errorf("nearby: fetch: %s exists: %w", path, message.Conflict))
 	}
 	part := "." + file.Hash.String()[:32] + ".part"
 	f, err := root.OpenFile(part, os.O_RDWR|os.O_CREATE, 0o600)
@@ -272,7 +272,7 @@ func (a *app) fetchInto(ctx context.Context, l *nearby.Link, file nearby.File, d
 	}
 	// A link fails where the name exists by now; a rename would take its place.
 	if err := root.Link(part, file.Name); errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("nearby: fetch: %s exists: %w", path, message.Conflict)
+		return standing(fmt.Errorf("nearby: fetch: %s exists: %w", path, message.Conflict))
 	} else if err != nil {
 		return fmt.Errorf("nearby: fetch: %w", err)
 	}

@@ -110,8 +110,8 @@ func (s *nearbyServing) services() ([]nearbyService, error) {
 // offer opens the listeners of a node, and returns what serves them until ctx ends.
 func (s *nearbyServing) offer(ctx context.Context, n *neighbourhood) (serve func(context.Context), err error) {
 	services, err := s.services()
-	if err != nil || len(services) == 0 {
-		return func(context.Context) {}, err
+	if err != nil {
+		return nil, err
 	}
 	admitted, err := admission(ctx, n.c, s.allow)
 	if err != nil {

@@ -33,6 +33,9 @@ type neighbourhood struct {
 // neighbourhood makes a node as the settings and flags say. change, where not nil, changes
 // its configuration.
 func (a *app) neighbourhood(ctx context.Context, c *client.Client, f nearbyFlags, change func(*nearby.Config) error) (*neighbourhood, error) {
+	if f.wait < 0 {
+		return nil, daemon.Usage("--wait %s: not less than nothing", f.wait)
+	}
 	s, err := readNearby(f.config)
 	if err != nil {
 		return nil, err
@@ -190,7 +193,8 @@ func (n *neighbourhood) find(ctx context.Context, w wanted) ([]nearby.Peer, erro
 	}
 	found := there()
 	if len(found) == 0 {
-		return nil, fmt.Errorf("nearby: nobody of that name was heard within %s: %w", n.flags.wait, message.NotFound)
+		return nil, &advised{fmt.Errorf("nearby: nobody of that name was heard within %s: %w", n.flags.wait, message.NotFound),
+			"`adctl nearby list` shows who is there; where multicast and broadcast do not reach, --peer HOST:PORT with the port of the peer's datagrams"}
 	}
 	return found, nil
 }

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf16"
 
 	"airdispatch/message"
 )
@@ -49,9 +51,33 @@ func (a *app) printf(format string, args ...any) error { return a.print(fmt.Spri
 
 // emit writes v as one line of JSON.
 func (a *app) emit(v any) error {
-	e := json.NewEncoder(a.out)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	return e.Encode(v)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	_, err := io.WriteString(a.out, escaped(b.String()))
+	return err
+}
+
+// escaped writes what would not show itself in a JSON text as its number: it stays the same value,
+// and commands no terminal that it is shown on.
+func escaped(text string) string {
+	if strings.IndexFunc(text, hidden) < 0 {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		if !hidden(r) {
+			b.WriteRune(r)
+			continue
+		}
+		for _, u := range utf16.Encode([]rune{r}) {
+			_, _ = fmt.Fprintf(&b, `\u%04x`, u)
+		}
+	}
+	return b.String()
 }
 
 // result writes v with --json, else the words.

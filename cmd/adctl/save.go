@@ -74,11 +74,17 @@ func (a *app) save(ctx context.Context, c *client.Client, s saving) error {
 		dir = "."
 	}
 	path, err := c.Save(ctx, s.ref, s.at, dir, name)
-	if errors.Is(err, message.Conflict) && !isRefusal(err) {
-		return &reworded{err, strings.TrimSuffix(err.Error(), ": "+message.Conflict.Error()) + "; nothing was overwritten"}
-	}
 	if err != nil {
-		return argument(err)
+		return argument(standing(err))
 	}
 	return a.result(savedJSON{s.ref.String(), path, attachmentJSON{s.at.Name, s.at.MediaType, s.at.Size}}, "%s\n", path)
+}
+
+// standing words that a file stands where one was to be saved. The sentence of the code is about
+// statements.
+func standing(err error) error {
+	if !errors.Is(err, message.Conflict) || isRefusal(err) {
+		return err
+	}
+	return &reworded{err, strings.TrimSuffix(err.Error(), ": "+message.Conflict.Error()) + "; nothing was overwritten"}
 }

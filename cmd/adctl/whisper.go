@@ -304,7 +304,7 @@ func (t *talk) run(ctx context.Context) error {
 			}
 			failed = nil
 		case <-ctx.Done():
-			return context.Canceled
+			return stopped(ctx)
 		}
 	}
 }

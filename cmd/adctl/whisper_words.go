@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,6 +64,12 @@ func (t *talk) typed(line string) error {
 		return nil
 	case command == "/send" && rest != "":
 		return t.send(rest)
+	}
+	if slices.Contains([]string{"/connect", "/disconnect", "/block"}, command) {
+		return fmt.Errorf("%s HOST:PORT: of whom? /peers shows them", command)
+	}
+	if command == "/send" {
+		return errors.New("/send FILE: which file?")
 	}
 	return fmt.Errorf("%s is no command; there are /me …, /connect, /disconnect and /block HOST:PORT, /peers, /send FILE", command)
 }
