@@ -64,6 +64,8 @@ func regressions() []regression {
 		{60, "a tracker that lied while the others were away made a letter refused for good"},
 		{106, "a server with a wrong clock held every answer of a tracker to be too old, and its letters to be refused for good"},
 		{110, "a draft whose answer was lost could not be sent any more once the key that had signed it was off the cards"},
+		{289, "a draft to somebody who was robbed kept the next one from being tried: the simulation's own fault"},
+		{396, "who moves has the requests of two servers: the simulation counted them as one server's"},
 	}
 }
 

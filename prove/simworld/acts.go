@@ -205,7 +205,7 @@ func (p *Person) posts(ctx context.Context, dice *rand.Rand) error {
 }
 
 // again sends what could not be sent.
-func (p *Person) again(ctx context.Context) error {
+func (p *Person) again(ctx context.Context) (failed error) {
 	drafts, err := p.client.Drafts(ctx)
 	if err != nil {
 		return err
@@ -228,11 +228,15 @@ func (p *Person) again(ctx context.Context) error {
 		if hopeless {
 			err = p.client.DeleteDraft(ctx, d.ID)
 		}
+		if errors.Is(err, message.Disagreement) {
+			failed = err // of somebody who was robbed; the next may be to somebody else
+			continue
+		}
 		if err != nil {
 			return err
 		}
 	}
-	return nil
+	return failed
 }
 
 // move opens an account at another server.

@@ -171,7 +171,7 @@ func (p *Person) look(ctx context.Context) error {
 					pushy++
 				}
 			}
-			if pushy > crowd && !p.tainted {
+			if pushy > crowd*len(p.lived) && !p.tainted {
 				w.blame("I10: %s has %d requests of one stranger", p.name, pushy)
 			}
 		}

@@ -34,6 +34,8 @@ type Person struct {
 	asked []message.Address
 	// deaf: the person has left a server that could not be asked what had come.
 	deaf bool
+	// lived are the hosts where the person has, or may have, had an account.
+	lived map[*Host]struct{}
 	// tainted: the person has had an account at a host that lies.
 	tainted bool
 	// busyWithLure: a letter to nowhere is being written.
@@ -103,6 +105,10 @@ func (p *Person) close() {
 // register opens an account where the person wants one.
 func (p *Person) register(ctx context.Context) error {
 	p.tainted = p.tainted || p.world.rogue.host != nil && p.goal == p.world.rogue.host
+	if p.lived == nil {
+		p.lived = map[*Host]struct{}{}
+	}
+	p.lived[p.goal] = struct{}{}
 	done, err := p.client.Register(ctx, client.Registration{Server: p.goal.reference(), Trackers: p.world.references()})
 	p.unsettled = err != nil
 	if done != nil {

@@ -185,7 +185,8 @@ func (w *World) contradict(ctx context.Context, a asker, c *rpc.Client, dice *ra
 	return "contradicts: " + code(err)
 }
 
-// crowd is how many letters of one stranger a person may find among the requests.
+// crowd is how many letters of one stranger a person may find among the requests, of each server
+// that the person has moved to: a server counts what came to it.
 const crowd = 5
 
 // flood writes to somebody again and again who never answers (I10).
