@@ -34,6 +34,18 @@ func metric(ts *testscript.TestScript, _ bool, args []string) {
 	}, &last)
 }
 
+// reads reads a page and compares it: reads http://… PATTERN
+func reads(ts *testscript.TestScript, _ bool, args []string) {
+	res, err := http.Get(args[0])
+	ts.Check(err)
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	ts.Check(err)
+	if res.StatusCode != http.StatusOK || !regexp.MustCompile(args[1]).Match(b) {
+		ts.Fatalf("%s: %s, %q", args[0], res.Status, b)
+	}
+}
+
 // waitUntil waits for something to become so.
 func waitUntil(ts *testscript.TestScript, what string, is func() bool, last *string) {
 	late, again := time.After(patience), time.NewTicker(20*time.Millisecond)

@@ -86,7 +86,7 @@ func TestScripts(t *testing.T) {
 			"together": together, "address": address, "finish": finish, "equal": equal, "delivered": delivered, "once": once,
 			"stab": stab, "interrupt-soon": interruptSoon, "retried": retried, "tally": tally, "pid": pid,
 			"terminal": terminal, "harmless": harmless,
-			"byhand": byHand, "metric": metric, "grown": grown, "part": part, "alter": alter, "ended": ended,
+			"byhand": byHand, "metric": metric, "grown": grown, "part": part, "reads": reads, "alter": alter, "ended": ended,
 		},
 		Condition: condition,
 		Setup: func(e *testscript.Env) error {
