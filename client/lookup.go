@@ -24,6 +24,9 @@ type Person struct {
 	Found *tracker.Found
 }
 
+// ErrNobody says that a text names nobody; with it comes message.NotFound.
+var ErrNobody = errors.New("neither an address nor a contact")
+
 // NameChangedError says that a name stands for another address than when it was
 // pinned. Nothing switches before a person accepts it.
 type NameChangedError struct {
@@ -91,14 +94,14 @@ func (c *Client) reference(ctx context.Context, host string) message.Reference {
 // Target reads what a person wrote where an address or a message is meant. A
 // contact's name is replaced by its address; trackers of a link will be asked
 // from now on. Errors: message.Invalid, message.NotFound for what would be a
-// contact.
+// contact, with ErrNobody.
 func (c *Client) Target(ctx context.Context, text string) (message.Target, error) {
 	text = strings.TrimSpace(text)
 	who, which, isMessage := cutMessage(text)
 	if CheckContactName(who) == nil {
 		contact, err := c.home.Contact(ctx, who)
 		if errors.Is(err, message.NotFound) {
-			return message.Target{}, fmt.Errorf("client: %q is neither an address nor a contact: %w", who, message.NotFound)
+			return message.Target{}, fmt.Errorf("client: %q is %w: %w", who, ErrNobody, message.NotFound)
 		}
 		if err != nil {
 			return message.Target{}, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"time"
 )
 
@@ -211,7 +212,7 @@ func (s *Server) write(c *client) {
 		}
 		s.written(c, items)
 		if err != nil {
-			s.mute(c)
+			s.mute(c, err)
 			return
 		}
 	}
@@ -259,10 +260,14 @@ func (s *Server) unqueue(c *client, i item) {
 }
 
 // mute drops what nobody takes: the socket has failed, or the client does not read.
-func (s *Server) mute(c *client) {
+func (s *Server) mute(c *client, why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.end(c, "it does not read what is sent to it", true)
+	reason := "its socket has failed"
+	if errors.Is(why, os.ErrDeadlineExceeded) {
+		reason = "it does not read what is sent to it"
+	}
+	s.end(c, reason, true)
 	for _, i := range c.queue {
 		s.unqueue(c, i)
 	}

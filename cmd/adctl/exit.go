@@ -36,6 +36,7 @@ func advice(err error) string {
 	}{
 		{client.ErrNoIdentity, "make one with `adctl id new`, or choose one with --as"},
 		{client.ErrNoAccount, "join a server with `adctl register --server REF --tracker REF`"},
+		{client.ErrNobody, "`adctl contacts list` shows who is known by name; somebody else is an address, or name@host"},
 		{client.ErrNoKey, "its sender can seal it anew for your keys of today: `adctl edit ID --keep-body`"},
 		{home.ErrDamaged, "home.sqlite is damaged: move it away and `adctl register` again; the keys lie beside it, and the server still has the mail"},
 		{errKeyFile, "the key file is damaged: take your copy of it, `adctl id import FILE`, or recover with the paper key"},
