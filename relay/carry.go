@@ -46,9 +46,10 @@ func (in *Incoming) Refuse(why Reason) {
 	in.line.say(answerFrame(in.id, why))
 }
 
-// say queues a frame; the caller holds mu.
+// say queues a frame; the caller holds mu. Of answers, which others ask for, so many wait and no
+// more; of the rest there are only as many as this end has connections.
 func (l *Line) say(f *wirev1.LiveFrame) {
-	if len(l.queue) < maxQueued {
+	if len(l.queue) < maxQueued || f.GetAnswer() == nil {
 		l.queue = append(l.queue, f)
 	}
 	l.nudge()
