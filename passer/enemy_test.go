@@ -310,6 +310,15 @@ func TestMalformedFramesEndTheClient(t *testing.T) {
 	}
 }
 
+// TestJSONIsText: what is not UTF-8 is no frame, and is not made into one.
+func TestJSONIsText(t *testing.T) {
+	for text, good := range map[string]bool{"{\"OtherClient\":\"\xff\"}": false, "{\"ConnectionID\":\"a:\xc3\"}": false, "{\"OtherClient\":\"é\"}": true} {
+		if m, err := passer.NewJSON(strings.NewReader(text)).ReadMessage(); (err == nil) != good {
+			t.Errorf("%q: %+v, %v", text, m, err)
+		}
+	}
+}
+
 // TestSilence: what nobody answers or uses ends.
 func TestSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

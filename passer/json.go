@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"unicode/utf8"
 )
 
 // jsonCodec is the framing in JSON: objects, one after the other, with white space
@@ -16,6 +17,9 @@ func (j *jsonCodec) read(limit int) (Message, error) {
 	text, err := j.cut(limit)
 	if err != nil {
 		return Message{}, err
+	}
+	if !utf8.Valid(text) {
+		return Message{}, errMalformed // encoding/json would make other text of it
 	}
 	var m Message
 	d := json.NewDecoder(bytes.NewReader(text))
