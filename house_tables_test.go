@@ -28,6 +28,8 @@ var floors = map[string]int{
 	"store/sqlite":    2,
 	"store/storetest": 2,
 
+	"internal/vectors": 2, // for the tests of the rooms above
+
 	"message":       1,
 	"store/durable": 1, // below the stores: how a file is written, whatever is in it
 

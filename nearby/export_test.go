@@ -10,6 +10,8 @@ import (
 
 	"github.com/coder/websocket"
 
+	"airdispatch/crypto"
+	"airdispatch/message"
 	wirev1 "airdispatch/wire/airdispatch/v1"
 )
 
@@ -50,4 +52,18 @@ func (n *Node) Pinned(ctx context.Context, certificate []byte) (http.Handler, er
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		inner.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), stateKey{}, state)))
 	}), nil
+}
+
+// BeaconAt is the beacon of an address at a time.
+func BeaconAt(a message.Address, now time.Time) [16]byte {
+	return crypto.Beacon(a.Bytes(), beaconLabel, slotOf(now))
+}
+
+// KnocksAt are the server names that somebody with an address answers to at a time; the
+// second is the one that is asked for.
+func KnocksAt(a message.Address, now time.Time) []string { return knocks(a, now) }
+
+// Recognise finds whose a beacon is.
+func (n *Node) Recognise(ctx context.Context, b [16]byte, now time.Time) message.Address {
+	return n.recognise(ctx, b, now)
 }

@@ -54,10 +54,7 @@ func Secure(ctx context.Context, s *Stream, e Ends) (*Conn, error) { return secu
 
 // secure is Secure under the name of a connection.
 func secure(ctx context.Context, s *Stream, id ID, e Ends) (*Conn, error) {
-	names := []string{alpnPrefix + hex.EncodeToString(id[:])}
-	if e.willing() && s.line.letsGo() {
-		names = []string{offerPrefix + hex.EncodeToString(id[:]), names[0]}
-	}
+	names := handshakes(id, e.willing() && s.line.letsGo())
 	config, err := e.config(names...)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("relay: secure: %w", err), s.Close())
@@ -81,6 +78,15 @@ func secure(ctx context.Context, s *Stream, id ID, e Ends) (*Conn, error) {
 		return nil, errors.Join(fmt.Errorf("relay: secure: %w", err), closeErr)
 	}
 	return c, nil
+}
+
+// handshakes are the names under which a connection may be proved, the best first.
+func handshakes(id ID, leaves bool) []string {
+	name := hex.EncodeToString(id[:])
+	if leaves {
+		return []string{offerPrefix + name, alpnPrefix + name}
+	}
+	return []string{alpnPrefix + name}
 }
 
 // leave has both ends look for a way without the relay.

@@ -1,7 +1,8 @@
 // Vectors holds the program to test vectors, its own and other people's.
 //
-// Its own (testdata/vectors) are read by two readers: the product, and a second
-// one in Python that was written from docs/protocol.md and the RFCs, uses
+// Its own (testdata/vectors, and a directory below it for each room that has vectors
+// of its own) are read by two readers: the product, each file by the room that
+// publishes it, and a second one in Python that was written from docs/protocol.md and the RFCs, uses
 // nothing but its standard library and shares no code with the first (directory
 // reader). Both must agree with every vector: the verdict, the reason of a
 // refusal, and every field of what is accepted. Other people's are those of
@@ -22,6 +23,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -32,7 +34,21 @@ import (
 var reader embed.FS
 
 // enough is how many vectors of our own there are at the least.
-const enough = 400
+const enough = 1000
+
+// home is the room whose vectors lie in the directory itself.
+const home = "message"
+
+// rooms are those that publish vectors.
+func rooms() []string { return []string{home, "relay", "nearby", "whisper", "passer"} }
+
+// under is the directory of a room's vectors.
+func under(room string) string {
+	if room == home {
+		return "."
+	}
+	return room
+}
 
 func main() { proof.Main(proof.Part{Name: "vectors", Full: 1, Run: run}) }
 
@@ -76,7 +92,7 @@ func (t tally) count() (n int) {
 	return n
 }
 
-// prepare builds the first reader, which is the test of room message, and lays
+// prepare builds the first reader, which is the tests of some rooms, and lays
 // out the second.
 func prepare(ctx context.Context, dir string) (*readers, error) {
 	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "airdispatch").Output()
@@ -86,9 +102,11 @@ func prepare(ctx context.Context, dir string) (*readers, error) {
 	if err := os.CopyFS(dir, reader); err != nil {
 		return nil, err
 	}
-	build := exec.CommandContext(ctx, "go", "test", "-c", "-o", filepath.Join(dir, "message.test"), "airdispatch/message")
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build: %w\n%s", err, out)
+	for _, room := range rooms() {
+		build := exec.CommandContext(ctx, "go", "test", "-c", "-o", filepath.Join(dir, room+".test"), "airdispatch/"+room)
+		if out, err := build.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("build: %w\n%s", err, out)
+		}
 	}
 	r := &readers{dir: dir, vectors: filepath.Join(strings.TrimSpace(string(root)), "testdata", "vectors")}
 	return r, r.lay("true", func(_ string, b []byte) ([]byte, error) { return b, nil })
@@ -96,24 +114,27 @@ func prepare(ctx context.Context, dir string) (*readers, error) {
 
 // lay copies the vectors to where both readers find them, altered.
 func (r *readers) lay(set string, alter func(file string, b []byte) ([]byte, error)) error {
-	paths, err := filepath.Glob(filepath.Join(r.vectors, "*.json"))
-	if err != nil || len(paths) == 0 {
-		return fmt.Errorf("no vectors in %s: %w", r.vectors, err)
-	}
-	to := filepath.Join(r.dir, set, "testdata", "vectors")
-	if err := errors.Join(os.MkdirAll(to, 0o700), os.MkdirAll(filepath.Join(r.dir, set, "message"), 0o700)); err != nil {
-		return err
-	}
-	for _, path := range paths {
-		b, err := os.ReadFile(path)
-		if err == nil {
-			b, err = alter(filepath.Base(path), b)
+	for _, room := range rooms() {
+		from := filepath.Join(r.vectors, under(room))
+		paths, err := filepath.Glob(filepath.Join(from, "*.json"))
+		if err != nil || len(paths) == 0 {
+			return fmt.Errorf("no vectors in %s: %w", from, err)
 		}
-		if err == nil {
-			err = os.WriteFile(filepath.Join(to, filepath.Base(path)), b, 0o600)
-		}
-		if err != nil {
+		to := filepath.Join(r.dir, set, "testdata", "vectors", under(room))
+		if err := errors.Join(os.MkdirAll(to, 0o700), os.MkdirAll(filepath.Join(r.dir, set, room), 0o700)); err != nil {
 			return err
+		}
+		for _, path := range paths {
+			b, err := os.ReadFile(path)
+			if err == nil {
+				b, err = alter(filepath.Base(path), b)
+			}
+			if err == nil {
+				err = os.WriteFile(filepath.Join(to, filepath.Base(path)), b, 0o600)
+			}
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -121,16 +142,29 @@ func (r *readers) lay(set string, alter func(file string, b []byte) ([]byte, err
 
 // first is what the product says of a set.
 func (r *readers) first(ctx context.Context, set string) (tally, error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(r.dir, "message.test"), "-test.run", "^TestVectors$", "-test.v")
-	cmd.Dir = filepath.Join(r.dir, set, "message")
+	t := tally{map[string]int{}, map[string][]string{}}
+	for _, room := range rooms() {
+		if err := r.read(ctx, set, room, t); err != nil {
+			return tally{}, err
+		}
+	}
+	return t, nil
+}
+
+// read adds what one room says.
+func (r *readers) read(ctx context.Context, set, room string, t tally) error {
+	cmd := exec.CommandContext(ctx, filepath.Join(r.dir, room+".test"), "-test.run", "^TestVectors$", "-test.v")
+	cmd.Dir = filepath.Join(r.dir, set, room)
 	out, err := cmd.CombinedOutput()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		return tally{}, err
+		return err
 	}
-	t := tally{map[string]int{}, map[string][]string{}}
 	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
 		verdict, rest, _ := strings.Cut(strings.TrimSpace(lines.Text()), ": TestVectors/")
-		file, name, _ := strings.Cut(rest, "/")
+		file, name, found := strings.Cut(rest, "/")
+		if file = path.Join(under(room), file); !found {
+			continue // the test itself
+		}
 		switch verdict {
 		case "--- PASS":
 			t.held[file]++
@@ -138,15 +172,19 @@ func (r *readers) first(ctx context.Context, set string) (tally, error) {
 			t.missed[file] = append(t.missed[file], name)
 		}
 	}
-	return t, nil
+	return nil
 }
 
 // second is what the reader in Python says. Its options keep everything from it
 // that is not its standard library.
 func (r *readers) second(ctx context.Context, set string) (tally, error) {
-	paths, err := filepath.Glob(filepath.Join(r.dir, set, "testdata", "vectors", "*.json"))
-	if err != nil {
-		return tally{}, err
+	var paths []string
+	for _, room := range rooms() {
+		more, err := filepath.Glob(filepath.Join(r.dir, set, "testdata", "vectors", under(room), "*.json"))
+		if err != nil {
+			return tally{}, err
+		}
+		paths = append(paths, more...)
 	}
 	args := append([]string{"-B", "-E", "-s", "-S", filepath.Join(r.dir, "reader", "reader.py")}, paths...)
 	cmd := exec.CommandContext(ctx, "python3", args...)

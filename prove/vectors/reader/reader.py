@@ -10,6 +10,7 @@ import json
 import pathlib
 import sys
 
+import doors
 import messages
 import statements
 import text
@@ -20,7 +21,7 @@ from wire import Bad
 class Case:
     """The inputs of a case, decoded."""
 
-    BYTES = {"bytes", "statement", "next", "identity", "key", "context", "payload"}
+    BYTES = {"bytes", "statement", "next", "identity", "key", "context", "payload", "connection", "token", "peer", "beacon"}
     LISTS = {"cards", "other_cards", "slots"}
 
     def __init__(self, given):
@@ -39,6 +40,10 @@ class Case:
     def plain(self):
         """The bytes given, or as many as said, counting up."""
         return bytes(i & 255 for i in range(self.size)) if self.size else self.bytes
+
+    def filled(self):
+        """The bytes given, and zeros up to the size."""
+        return self.bytes + bytes(max(0, self.size - len(self.bytes)))
 
     def chain(self):
         """The chain of the cards."""
@@ -174,6 +179,17 @@ OPS = {
     "blob_id": lambda c: {"id": messages.blob_id(c.plain()).hex(), "size": len(c.plain())},
     "parse_content": lambda c: messages.content(c.bytes),
     "attachment_name": lambda c: {"text": text.file_name(c.text)},
+    "frame": lambda c: doors.frame(c.form, c.text.encode() if c.form == "json" else c.filled()),
+    "handshakes": lambda c: doors.handshakes(c.connection, c.leaves), "direct_handshake": lambda c: {"name": "ad-direct/1/" + c.token.hex()},
+    "offer": lambda c: doors.offer(c.filled()), "preface": lambda c: doors.preface(c.filled()), "messages": lambda c: doors.framed(c.filled()),
+    "datagram": lambda c: doors.datagram(c.filled()), "hello": lambda c: doors.hello(c.cards, c.statement, c.peer, c.port, c.now),
+    "beacon": lambda c: doors.beacon(c.address, c.now),
+    "recognise": lambda c: doors.around(c.address, c.now, doors.shown_by, c.beacon, "not_found"),
+    "knocked": lambda c: doors.around(c.address, c.now, doors.knock, c.knock, "denied"),
+    "object": lambda c: doors.Said(c.text).says(), "passed_on": lambda c: doors.Said(c.text).passed_on(), "signed": lambda c: doors.Said(c.text).signed(),
+    "stream": lambda c: doors.stream(c.text), "marked": lambda c: doors.marked(c.id, c.addr),
+    "gob": lambda c: doors.gob(c.filled()), "json": lambda c: doors.passed(c.text), "told": lambda c: doors.told(c.bytes),
+    "check_name": lambda c: doors.check_name(c.given.get("name", "")),
 }
 
 
@@ -200,7 +216,8 @@ def main():
     for path in map(pathlib.Path, sys.argv[1:]):
         for vector in json.loads(path.read_text(encoding="utf-8")):
             agrees, found = judge(vector)
-            line = {"file": path.stem, "name": vector["name"], "agrees": agrees}
+            room = "" if path.parent.name == "vectors" else path.parent.name + "/"
+            line = {"file": room + path.stem, "name": vector["name"], "agrees": agrees}
             print(json.dumps(line if agrees else line | {"found": found}))
 
 

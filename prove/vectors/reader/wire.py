@@ -1,4 +1,4 @@
-"""Protocol Buffers of the second reader: the wire format, and the shapes of wire/airdispatch/v1/statement.proto."""
+"""Protocol Buffers of the second reader: the wire format, and the shapes of wire/airdispatch/v1/*.proto that the vectors need."""
 
 
 class Bad(Exception):
@@ -30,6 +30,27 @@ SHAPES = {
     "Access": {1: ("from", "bytes"), 2: ("card_id", "bytes"), 3: ("audience", "bytes"), 4: ("time", "i64"), 5: ("expires", "i64")},
     "Receipt": {1: ("issuer", "bytes"), 2: ("kind", "i32"), 3: ("id", "bytes"), 4: ("accepted_at", "i64"), 5: ("epoch", "u64"),
                 6: ("log_seq", "u64"), 7: ("for", "bytes")},
+    "Refusal": {1: ("reason", "i32"), 2: ("server_time", "i64"), 3: ("address", "bytes")},
+    "LiveFrame": {1: ("hello", "LiveHello"), 2: ("welcome", "LiveWelcome"), 3: ("refusal", "Refusal"), 4: ("serve", "LiveServe"), 5: ("serving", "LiveServing"),
+                  6: ("call", "LiveCall"), 7: ("answer", "LiveAnswer"), 8: ("data", "LiveData"), 9: ("credit", "LiveCredit"), 10: ("close", "LiveClose"),
+                  11: ("resume", "LiveResume"), 12: ("ping", "LivePing"), 13: ("pong", "LivePing"), 14: ("direct", "LiveDirect")},
+    "LiveHello": {1: ("session", "bytes"), 2: ("authorization", "text"), 3: ("bundle", "Identity")},
+    "LiveWelcome": {1: ("address", "bytes"), 2: ("resume_for", "i64"), 3: ("direct", "bool")},
+    "LiveServe": {1: ("protocols", "text*")},
+    "LiveServing": {},
+    "LiveCall": {1: ("connection", "bytes"), 2: ("from", "bytes"), 3: ("to", "bytes"), 4: ("protocol", "text"), 5: ("bundle", "Identity")},
+    "LiveAnswer": {1: ("connection", "bytes"), 2: ("reason", "i32")},
+    "LiveData": {1: ("connection", "bytes"), 2: ("offset", "u64"), 3: ("bytes", "bytes")},
+    "LiveCredit": {1: ("connection", "bytes"), 2: ("consumed", "u64")},
+    "LiveClose": {1: ("connection", "bytes"), 2: ("reason", "i32"), 3: ("offset", "u64")},
+    "LiveResume": {1: ("connection", "bytes"), 2: ("received", "u64")},
+    "LivePing": {},
+    "LiveDirect": {1: ("connection", "bytes"), 2: ("step", "i32"), 3: ("received", "u64"), 4: ("consumed", "u64")},
+    "LiveOffer": {1: ("candidates", "text*"), 2: ("token", "bytes")},
+    "NearbyID": {1: ("value", "bytes")},
+    "NearbyPeer": {1: ("id", "NearbyID"), 2: ("port", "i32"), 4: ("ip", "text"), 5: ("is_public_ip", "bool"), 16: ("hello", "Signed"), 17: ("beacon", "bytes"),
+                   18: ("answer", "bool"), 19: ("padding", "bytes")},
+    "Hello": {1: ("address", "bytes"), 2: ("card_id", "bytes"), 3: ("peer", "bytes"), 4: ("port", "i32"), 5: ("time", "i64"), 6: ("expires", "i64")},
 }
 EMPTY = {"bytes": b"", "text": "", "bool": False, "u32": 0, "u64": 0, "i32": 0, "i64": 0}
 NUMBERS = {"bool": bool, "u32": lambda v: v & 2**32 - 1, "u64": int,
@@ -115,4 +136,24 @@ def parse(shape, raw, into=None):
             out[name].append(value)
         else:
             out[name] = value
+    return out
+
+
+def length(n):
+    """How many bytes a number takes."""
+    return max(1, -(-(n & 2**64 - 1).bit_length() // 7))
+
+
+def size(shape, message):
+    """How many bytes a message takes; those of lists of numbers are packed."""
+    out = 0
+    for number, (name, sort) in SHAPES[shape].items():
+        values, kind = message[name], sort.rstrip("*")
+        if kind in NUMBERS:
+            n = sum(length(int(v)) for v in values) if sort.endswith("*") else length(int(values)) if values else 0
+            out += n and length(number << 3) + n + (length(n) if sort.endswith("*") else 0)
+            continue
+        for v in values if sort.endswith("*") else [values] if values not in (None, b"", "") else []:
+            n = len(v) if kind == "bytes" else len(v.encode()) if kind == "text" else size(kind, v)
+            out += length(number << 3) + length(n) + n
     return out
