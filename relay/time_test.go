@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -375,6 +376,14 @@ func TestSomebodyElsesSession(t *testing.T) {
 	again.send(data(id, 5, []byte(" end")))
 	if n, err := io.ReadFull(bob, heard[:4]); err != nil || string(heard[:n]) != " end" {
 		t.Errorf("%q, %v", heard[:n], err)
+	}
+	_ = again.ws.CloseNow()
+	for w.server.Counts().Sockets > 2 { // the connection has no socket at her end now
+		runtime.Gosched()
+	}
+	mallory.send(resume)
+	if f, err := mallory.next(); err != nil || f.GetClose().GetReason() != wirev1.LiveReason_LIVE_REASON_GONE {
+		t.Errorf("somebody else takes it up while she is away: %v, %v", f, err)
 	}
 	_ = bob.Close()
 }

@@ -8,7 +8,8 @@ import (
 
 // faults are all rows.
 func faults() []seeded.Fault {
-	return slices.Concat(cryptoFaults(), messageFaults(), rpcFaults(), storeFaults(), sqliteFaults(), trackerFaults(), courierFaults(), mailserverFaults(), clientFaults(), doorFaults())
+	return slices.Concat(cryptoFaults(), messageFaults(), rpcFaults(), storeFaults(), sqliteFaults(), trackerFaults(), courierFaults(), mailserverFaults(), clientFaults(), doorFaults(),
+		relayFaults(), nearbyFaults(), whisperFaults(), passerFaults(), liveFaults())
 }
 
 // control is a change that no test may find.
@@ -148,6 +149,76 @@ func doorFaults() []seeded.Fault {
 	return []seeded.Fault{
 		row("escape_reaches_the_terminal", seeded.At("cmd/adctl/output.go", "return r != '\\n' && r != '\\t' && !message.Visible(r)", "return r != '\\n' && r != '\\t' && r != 0x1b && !message.Visible(r)"), "cmd/adctl", "TestVisible"),
 		row("restored_in_the_old_epoch", seeded.At("cmd/internal/daemon/backup.go", "return s.storeLog().RaiseEpoch(ctx)", "return nil"), "cmd/internal/daemon", "TestBackupKeepsEverything"),
+	}
+}
+
+func relayFaults() []seeded.Fault {
+	return []seeded.Fault{
+		row("spoken_for_by_anybody", seeded.At("relay/pair.go", "if p.ends[i].attached == k {", "if p.ends[i].attached != nil {"), "relay", "TestNobodyElseSpeaksOnAConnection"),
+		row("taken_up_by_the_session_alone", seeded.At("relay/pair.go", "p.ends[i].seat != k.seat ||", "p.ends[i].seat.session != k.seat.session ||"), "relay", "TestSomebodyElsesSession"),
+		row("resumed_at_the_others_offset", seeded.At("relay/pair.go", "s.enqueue(k, item{frame: resumeFrame(p.id, me.next)})", "s.enqueue(k, item{frame: resumeFrame(p.id, other.next)})"), "relay", "TestSomebodyElsesSession"),
+		row("not_sent_again_after_a_resume", seeded.At("relay/stream.go", "s.next, s.closed, s.creditDue = received, false, true", "s.closed, s.creditDue = false, true"), "relay", "TestNetworkThatLosesEverything"),
+		row("window_not_enforced", []seeded.Edit{
+			edit("relay/pair.go", "case last > other.consumed+Window:", "case last > maxOffset:"),
+			edit("relay/stream.go", "case last > s.consumed+Window:", "case last > maxOffset:"),
+		}, "relay", "TestWhoSendsTooMuchIsCutOff"),
+		row("hole_is_waited_for", []seeded.Edit{
+			edit("relay/stream.go", "s.why = Broken // a relay passes on what continues a stream, and nothing else", "return false"),
+			edit("relay/stream.go", "s.why = Broken // a relay passes that on behind all that it ends\n		s.out = fifo{}", "return"),
+		}, "relay", "TestARelayThatLies/drops"),
+		row("closed_twice_ends_early", seeded.At("relay/stream.go", "return // said again after a resume; this end's own word is still due", "s.why = Done"), "relay", "TestClosedTwice"),
+		row("blocked_learns_of_it", seeded.At("relay/pair.go", "why = NotOnline // whoever is not to be reached is not there", "why = Refused"), "relay", "TestReasons"),
+		row("limit_of_the_caller_alone", seeded.At("relay/pair.go", "over(t.person.pairs, s.c.Limits.ConnectionsPerAddress) || ", ""), "relay", "TestLimitOfConnections"),
+		row("key_of_the_peer_not_compared", seeded.At("relay/secure.go", "!peer.Head().Lists(key) || peer.Head().Closed", "!peer.Head().Lists(key) && peer.Head().Closed"), "relay", "TestSomebodyElseIsThere"),
+		row("handshake_fits_any_connection", seeded.At("relay/secure.go", "name := hex.EncodeToString(id[:])", "name := hex.EncodeToString(id[:0])"), "relay", "TestARelayThatSwaps"),
+		row("token_good_twice", seeded.At("relay/direct.go", " || taken.Swap(true) {", " && !taken.Swap(true) {"), "relay", "TestStolenToken"),
+		row("lowest_port_off_by_one", seeded.At("relay/direct.go", "to.Port() < lowestPort ||", "to.Port() < lowestPort-1 ||"), "relay", "TestOffersOfEnemies"),
+		row("abort_looks_in_order", seeded.At("relay/conn.go", "	return c.stream.Close()\n", "	return c.tls.Close()\n"), "relay", "TestAbortIsNoEnd"),
+	}
+}
+
+func nearbyFaults() []seeded.Fault {
+	return []seeded.Fault{
+		row("nearby_pin_unchecked", seeded.At("nearby/secure.go", "!ok || !lists(chain, key) {\n			return fmt.Errorf(\"nearby: %s is not %s: %w\", p.Place, chain", "!ok || !lists(chain, key) && chain.Head().Closed {\n			return fmt.Errorf(\"nearby: %s is not %s: %w\", p.Place, chain"), "nearby", "TestPins"),
+		row("nearby_admits_all", seeded.At("nearby/live.go", "case l != nil && l.admits(r.Context(), from):", "case l != nil:"), "nearby", "TestWhoMayConnect"),
+		row("nearby_files_for_guests", seeded.At("nearby/files.go", "_, err := n.contact(r)\n	out :=", "_, err := n.prove(r)\n	out :="), "nearby", "TestWhoMayConnect"),
+		row("nearby_cut_is_an_end", seeded.At("nearby/conn.go", "if err == io.EOF && s.live.Load() {", "if err == io.EOF && !s.live.Load() {"), "nearby", "TestCutIsNoEnd"),
+		row("nearby_abort_looks_in_order", seeded.At("nearby/conn.go", "c.leaveBy(c.raw.settle)", "c.leaveBy(c.finish)"), "nearby", "TestAbortIsNoEnd"),
+		row("nearby_file_hash_unchecked", seeded.At("nearby/files.go", "; got != f.Hash {", "; got.IsZero() {"), "nearby", "TestLettersAndFiles"),
+		row("nearby_answers_amplify", seeded.At("nearby/hear.go", "err != nil || len(b) <= limit {", "err != nil || len(b) <= MaxDatagram {"), "nearby", "TestAnswersAreNoLonger"),
+		row("nearby_polls_low_ports", seeded.At("nearby/poll.go", "lowestPolled = 1024", "lowestPolled = 1023"), "nearby", "TestPollKnocksNowhereElse"),
+	}
+}
+
+func whisperFaults() []seeded.Fault {
+	return []seeded.Fault{
+		row("whisper_hash_unchecked", seeded.At("whisper/object.go", "return strings.EqualFold(want, hex.EncodeToString(got[:]))", "return want != hex.EncodeToString(got[:0])"), "whisper", "TestWhatOldPeersSay"),
+		row("whisper_signature_unchecked", seeded.At("whisper/prove.go", "Signature: e.Signature[33:]}) {", "Signature: e.Signature[33:]}) && chain == nil {"), "whisper", "TestFalseSignatures"),
+		row("whisper_extension_to_old_peers", seeded.At("whisper/object.go", "if f.key == keyOurs && !ours {", "if f.key == keyOurs && !ours && len(o.fields) == 1 {"), "whisper", "TestVectors/objects/without our extension"),
+		row("whisper_dials_for_strangers", seeded.At("whisper/core.go", "if !direct && !public(ap.Addr()) || c.quiet[o.Addr] {", "if c.quiet[o.Addr] {"), "whisper", "TestWhomToDial"),
+		row("whisper_ids_without_bound", seeded.At("whisper/seen.go", "if len(s.at) > s.max {", "if len(s.at) < 0 {"), "whisper", "TestSeenForgets"),
+	}
+}
+
+func passerFaults() []seeded.Fault {
+	return []seeded.Fault{
+		row("passer_name_once", seeded.At("passer/server.go", "if s.stopped || over(all,", "if s.stopped || old != nil || over(all,"), "passer", "TestNameIsUsableAgain"),
+		row("passer_wat_goes_on", seeded.At("passer/pair.go", "return // WAT, what only a server says", "if p != nil {\n			s.tell(p.other(c).client, m)\n		}\n		return // WAT, what only a server says"), "passer", "TestWATIsNotForwarded"),
+		row("passer_without_a_secret", seeded.At("passer/login.go", "fits := crypto.Same(a.Secret, HashSecret(m.Data))", "fits := len(m.Data) == 0 || crypto.Same(a.Secret, HashSecret(m.Data))"), "passer", "TestLogins"),
+		row("passer_blocked_calls", seeded.At("passer/pair.go", "to.account.Address); err != nil {", "to.account.Address); err != nil && to == c {"), "passer", "TestBlocked"),
+		row("passer_frame_for_somebody_else", seeded.At("passer/pair.go", "if p != nil && !p.between(c, m.OtherClient) {", "if p != nil && m.OtherClient == \"\" {"), "passer", "TestNobodyElseSpeaksOnAConnection"),
+	}
+}
+
+func liveFaults() []seeded.Fault {
+	return []seeded.Fault{
+		row("beam_over_a_file", []seeded.Edit{
+			edit("client/beam.go", "if _, err := root.Lstat(b.Name); err == nil {", "if _, err := root.Lstat(b.Name); os.IsExist(err) {"),
+			edit("client/save.go", "err := root.Link(part, name)", "err := root.Rename(part, name)"),
+			edit("client/save.go", "	return root.Remove(part)\n}", "	return nil\n}"),
+		}, "cmd/adctl", "TestScripts/live"),
+		row("beam_of_other_bytes", seeded.At("client/beam.go", "if err == nil && !bytes.Equal(hash[:], offer.Hash) {", "if err == nil && !bytes.Equal(hash[:0], offer.Hash[:0]) {"), "cmd/adctl", "TestScripts/beam"),
+		row("failed_process_ends_in_order", seeded.At("cmd/adctl/listen_exec.go", "	if err != nil {\n		err = errors.Join(err, conn.Abort())", "	if err != nil && context.Cause(ctx) != nil {\n		err = errors.Join(err, conn.Abort())"), "cmd/adctl", "TestScripts/live_ends"),
 	}
 }
 

@@ -133,7 +133,7 @@ func (b *Bench) Try(ctx context.Context, f Fault) (Verdict, error) {
 	if err != nil {
 		return Broken, err
 	}
-	out, err := b.test(ctx, sound, f)
+	out, err := b.test(ctx, sound, f, "")
 	if err != nil {
 		return Broken, err
 	}
@@ -145,7 +145,7 @@ func (b *Bench) Try(ctx context.Context, f Fault) (Verdict, error) {
 		return Broken, err
 	}
 	defer os.Remove(faulty) // they are large, and the directory goes in the end
-	if out, err = b.test(ctx, faulty, f); err != nil {
+	if out, err = b.test(ctx, faulty, f, f.Tag); err != nil {
 		return Broken, err
 	}
 	switch {
@@ -189,10 +189,14 @@ func (b *Bench) Place(room string) string {
 	return filepath.Join(b.product, filepath.FromSlash(room))
 }
 
-// test runs the named test and returns what it says. That it fails is no error.
-func (b *Bench) test(ctx context.Context, binary string, f Fault) (string, error) {
+// test runs the named test and returns what it says. That it fails is no error. Programs that the
+// test builds have the fault of a tag too, or none.
+func (b *Bench) test(ctx context.Context, binary string, f Fault, tag string) (string, error) {
 	cmd := exec.CommandContext(ctx, binary, "-test.v", "-test.timeout", "3m", "-test.run", pattern(f.Test))
 	cmd.Dir = b.Place(f.Room)
+	if tag != "" {
+		cmd.Env = append(os.Environ(), "GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+b.overlay(tag)+" -tags="+Tagged+tag)
+	}
 	out, err := cmd.CombinedOutput()
 	if _, failed := errors.AsType[*exec.ExitError](err); failed && ctx.Err() == nil {
 		err = nil
