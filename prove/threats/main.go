@@ -55,9 +55,10 @@ func due() map[string]string {
 	}
 }
 
-// rows are all attacks, in the order of docs/threats.md.
+// rows are all attacks: first those that wait half a minute for something, which others need not wait for, and
+// then the rest, in the order of docs/threats.md.
 func rows() (all []row) {
-	for _, group := range [][]row{trackerRows(), originRows(), readerRows(), networkRows(), clientRows(), theftRows(), reachRows(), hostRows(), liveRows(), directRows(), roomRows()} {
+	for _, group := range [][]row{nearbyRows(), passerRows(), trackerRows(), originRows(), readerRows(), networkRows(), clientRows(), theftRows(), reachRows(), hostRows(), liveRows(), directRows(), roomRows()} {
 		all = append(all, group...)
 	}
 	return all

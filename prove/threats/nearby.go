@@ -1,32 +1,24 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/binary"
 	"fmt"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 )
-
-// quietly are settings under which nothing goes to more than one host.
-const quietly = "[explorer]\nperiod = \"1s\"\n[explorer.multicast]\naddress = \"\"\naddress6 = \"\"\nport = %s\n[explorer.broadcast]\naddress = \"\"\n"
 
 // spoofed sends hostile datagrams to a visible peer: none ends it, none is answered at greater length or
 // without end, and what it has said leads nobody to somebody else.
 func spoofed(ctx context.Context, t *town) error {
 	var f findings
-	bob, ann := t.visitor(), t.visitor()
-	addr, err := bob.adctl(ctx, "id", "new", "--no-passphrase")
+	bob, err := t.born(ctx)
 	if err != nil {
 		return err
 	}
-	if _, err := ann.adctl(ctx, "id", "new", "--no-passphrase"); err != nil {
+	ann, err := t.born(ctx)
+	if err != nil {
 		return err
 	}
 	at, err := free()
@@ -37,11 +29,11 @@ func spoofed(ctx context.Context, t *town) error {
 	if err != nil {
 		return err
 	}
-	config, err := t.file("nearby.toml", fmt.Sprintf(quietly, port))
+	config, err := t.file("nearby.toml", fmt.Sprintf(quietly, "1s", port))
 	if err != nil {
 		return err
 	}
-	listening, err := t.neighbour(ctx, bob.dir, "--listen", at, "--config", config, "--visible")
+	listening, err := bob.there(ctx, at, "--config", config, "--visible")
 	if err != nil {
 		return err
 	}
@@ -49,39 +41,24 @@ func spoofed(ctx context.Context, t *town) error {
 	if err != nil {
 		return err
 	}
-	select {
-	case <-listening:
-		f.must(false, "a datagram has ended the peer")
-	default:
-	}
+	f.must(listening.lives(), "a datagram has ended the peer")
 	// Somebody repeats what bob says of himself, and waits for those who come.
-	if _, err := ann.adctl(ctx, "contacts", "add", trimmed(addr), "bob"); err != nil {
+	if _, err := ann.adctl(ctx, "contacts", "add", bob.address.String(), "bob"); err != nil {
 		return err
 	}
-	repeats, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	repeats, err := t.decoy(hello)
 	if err != nil {
 		return err
 	}
-	defer repeats.Close()
-	go func() {
-		b := make([]byte, 2048)
-		for {
-			_, from, err := repeats.ReadFrom(b)
-			if err != nil {
-				return
-			}
-			_, _ = repeats.WriteTo(hello, from)
-		}
-	}()
 	text, err := t.file("canary-nearby.md", "for bob alone")
 	if err != nil {
 		return err
 	}
-	_, err = ann.adctl(ctx, "nearby", "send", "bob", text, "--config", config, "--peer", repeats.LocalAddr().String(), "--wait", "2s")
+	_, err = ann.adctl(ctx, "nearby", "send", "bob", text, "--config", config, "--peer", repeats, "--wait", "2s")
 	f.must(exits(err) != 0, "a letter went out although bob does not know ann")
 	list, err := ann.adctl(ctx, "nearby", "list", "--config", config, "--peer", at, "--wait", "2s")
 	f.fine(err, "list")
-	f.must(strings.Contains(list, trimmed(addr)), "the control: after the flood bob is not found: %s", list)
+	f.must(strings.Contains(list, bob.address.String()), "the control: after the flood bob is not found: %s", list)
 	return f.all()
 }
 
@@ -128,38 +105,4 @@ func datagramFlood(f *findings, at string) (hello []byte, err error) {
 	f.must(answers > 0 && answers <= 10*seconds, "%d answers in %d seconds", answers, seconds)
 	f.must(hello != nil, "the control: it never said who it is")
 	return hello, nil
-}
-
-// neighbour starts a peer and waits until it listens. What it returns is closed when it ends.
-func (t *town) neighbour(ctx context.Context, home string, args ...string) (<-chan struct{}, error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(t.bin, "adctl"), append([]string{"--home", home, "nearby", "serve"}, args...)...)
-	cmd.Env = os.Environ()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	said, err := cmd.StderrPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	lines := bufio.NewScanner(said)
-	ready := false
-	for !ready && lines.Scan() {
-		ready = strings.HasPrefix(lines.Text(), "listening ")
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for lines.Scan() { // until it ends
-		}
-		_ = cmd.Wait() // it is killed
-	}()
-	t.ends(func() {
-		_ = cmd.Process.Kill() // where it has ended already, that is seen
-		<-ended
-	})
-	if !ready {
-		return nil, fmt.Errorf("the peer does not listen")
-	}
-	return ended, nil
 }

@@ -191,8 +191,8 @@ func (t *town) visitor() *home {
 	return &home{t: t, dir: filepath.Join(t.dir, "homes", fmt.Sprintf("home-%d", t.homes))}
 }
 
-// moves makes a home with an account at a server.
-func (t *town) moves(ctx context.Context, s *server, flags ...string) (*home, error) {
+// born makes a home with somebody in it, who has no account.
+func (t *town) born(ctx context.Context) (*home, error) {
 	h := t.visitor()
 	out, err := h.adctl(ctx, "id", "new", "--no-passphrase")
 	if err != nil {
@@ -201,7 +201,14 @@ func (t *town) moves(ctx context.Context, s *server, flags ...string) (*home, er
 	if h.address, err = message.ParseAddress(strings.TrimSpace(out)); err != nil {
 		return nil, err
 	}
-	if h.keys, err = h.keyring(""); err != nil {
+	h.keys, err = h.keyring("")
+	return h, err
+}
+
+// moves makes a home with an account at a server.
+func (t *town) moves(ctx context.Context, s *server, flags ...string) (*home, error) {
+	h, err := t.born(ctx)
+	if err != nil {
 		return nil, err
 	}
 	_, err = h.adctl(ctx, append([]string{"register", "--server", s.reference, "--tracker", t.hill.reference}, flags...)...)
@@ -255,9 +262,12 @@ func (h *home) inbox(ctx context.Context) ([]map[string]any, error) {
 }
 
 // has reports whether a list names a message, and how often.
-func has(list []map[string]any, ref message.Ref) (n int) {
+func has(list []map[string]any, ref message.Ref) int { return named(list, ref.String()) }
+
+// named is has for who knows the message by its text alone.
+func named(list []map[string]any, ref string) (n int) {
 	for _, m := range list {
-		if m["id"] == ref.String() {
+		if m["id"] == ref {
 			n++
 		}
 	}
