@@ -27,6 +27,8 @@ import (
 const (
 	sayBurst = 40
 	sayRate  = 8
+	// whisperBefore is more than is said between the beginning and the first look.
+	whisperBefore = 512
 )
 
 // whisperFlags are the flags of whisper.
@@ -266,8 +268,14 @@ func (t *talk) screen(ctx context.Context) error {
 // run shows what is said and says what is typed, until the context ends. The end
 // of standard input ends nothing but that.
 func (t *talk) run(ctx context.Context) error {
-	ear, _ := t.node.Hear(0)
+	// The node runs already, so somebody may have said something.
+	ear, before := t.node.Hear(whisperBefore)
 	defer ear.Close()
+	for _, m := range before {
+		if err := t.others(m); err != nil {
+			return err
+		}
+	}
 	typed, failed := make(chan string), make(chan error, 1)
 	go func() { failed <- readLines(ctx, t.in, typed) }()
 	pace := rate.NewLimiter(sayRate, sayBurst)
@@ -292,10 +300,7 @@ func (t *talk) run(ctx context.Context) error {
 	for {
 		select {
 		case m := <-ear.C:
-			if m.Own {
-				continue
-			}
-			if err := t.show(m); err != nil {
+			if err := t.others(m); err != nil {
 				return err
 			}
 		case err := <-failed:
@@ -307,6 +312,14 @@ func (t *talk) run(ctx context.Context) error {
 			return stopped(ctx)
 		}
 	}
+}
+
+// others shows what others have said.
+func (t *talk) others(m whisper.Message) error {
+	if m.Own {
+		return nil
+	}
+	return t.show(m)
 }
 
 // readLines passes on lines until their end. A line that is too long for a

@@ -1,8 +1,15 @@
 package main
 
 import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"airdispatch/whisper"
 )
@@ -57,4 +64,53 @@ func TestWhispered(t *testing.T) {
 			t.Errorf("%d is %s, want %s", stamp, got, want)
 		}
 	}
+}
+
+// TestWhisperEarly: what somebody says between the word that one is there and the first look is shown,
+// once.
+func TestWhisperEarly(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	node, err := whisper.New(whisper.Config{Nick: "bob", Addr: l.Addr().String(), Dial: (&net.Dialer{}).DialContext, Rand: rand.Reader})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := make(chan error, 1)
+	go func() { ran <- node.Run(ctx, l) }()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	early, _ := node.Hear(0)
+	if _, err := io.WriteString(c, `{"ID":"1","Addr":"127.0.0.1:9","Body":"early","Nick":"ann"}`); err != nil {
+		t.Fatal(err)
+	}
+	<-early.C // the node has it
+	early.Close()
+	out, in := io.Pipe()
+	typed, _ := io.Pipe()
+	a := &app{std: std{in: typed, out: in, err: io.Discard}}
+	defer time.AfterFunc(20*time.Second, func() { _ = in.Close() }).Stop() // nothing waits so long where all is well
+	talked := make(chan error, 1)
+	go func() { talked <- (&talk{app: a, node: node, tell: a.sayf}).run(ctx) }()
+	lines := bufio.NewScanner(out)
+	for n, want := range []string{"ann: early", "ann: late"} {
+		if !lines.Scan() || lines.Text() != want {
+			t.Fatalf("line %d is %q, want %q", n, lines.Text(), want)
+		}
+		if n == 0 {
+			if _, err := io.WriteString(c, `{"ID":"2","Addr":"127.0.0.1:9","Body":"late","Nick":"ann"}`); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	cancel()
+	if err := errors.Join(c.Close(), typed.Close(), <-ran); err != nil {
+		t.Error(err)
+	}
+	<-talked
 }
