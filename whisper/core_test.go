@@ -269,3 +269,39 @@ func FuzzDatagram(f *testing.F) {
 		}
 	})
 }
+
+// hoard is a world that keeps what is sent, as queues of neighbours that read nothing do.
+type hoard struct {
+	paper
+	kept map[*byte]int
+}
+
+func (h *hoard) send(_ string, b []byte) { h.kept[&b[0]] = len(b) }
+
+// TestDeafNewcomers: neighbours that read nothing of what they are told when they come share it; large files that
+// each of them held a copy of were a quarter of a gibibyte.
+func TestDeafNewcomers(t *testing.T) {
+	t.Parallel()
+	h := &hoard{kept: make(map[*byte]int)}
+	c := newCore("127.0.0.1:1", nil, rand.Reader, h)
+	now := someTime()
+	s := newSource(netip.MustParseAddr("127.0.0.1"))
+	hear := func(addr, body string) {
+		t.Helper()
+		now = now.Add(time.Second)
+		if err := c.receive(now, s, fmt.Appendf(nil, `{"ID":"%s %s","Addr":%q,"Body":%q}`, addr, body, addr, strings.Repeat(body, 1000))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range backlog {
+		hear("127.0.0.1:2", fmt.Sprintf("word %d ", n))
+	}
+	clear(h.kept)
+	const deaf = 30
+	for n := range deaf {
+		hear(fmt.Sprintf("127.0.0.1:%d", 100+n), "x")
+	}
+	if got, most := len(h.kept), backlog+deaf; got > most {
+		t.Errorf("%d lines are held for %d neighbours, want at most %d", got, deaf, most)
+	}
+}

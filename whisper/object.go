@@ -83,6 +83,9 @@ type object struct {
 	ours *extension
 	// stamp is the timestamp as it was written, for hashed ids.
 	stamp string
+	// lines are the object on the wire, for old peers and for ours, once they were made: dozens of neighbours
+	// that read nothing shall not hold a copy each.
+	lines [2][]byte
 }
 
 // parseObject reads one JSON object. Errors: errMalformed.
@@ -196,6 +199,7 @@ func (o *object) set(key string, v any) {
 	if err != nil {
 		return // strings and numbers have a form
 	}
+	o.lines = [2][]byte{}
 	for n := range o.fields {
 		if o.fields[n].key == key {
 			o.fields[n].value = raw
@@ -216,8 +220,20 @@ func (o *object) has(key string) bool {
 }
 
 // bytes is the object on the wire, one line. What only our peers understand
-// goes out with ours alone.
+// goes out with ours alone. Nobody may write into it.
 func (o *object) bytes(ours bool) []byte {
+	n := 0
+	if ours && o.has(keyOurs) {
+		n = 1
+	}
+	if o.lines[n] == nil {
+		o.lines[n] = o.line(ours)
+	}
+	return o.lines[n]
+}
+
+// line makes that line.
+func (o *object) line(ours bool) []byte {
 	var b bytes.Buffer
 	b.WriteByte('{')
 	for _, f := range o.fields {
