@@ -3,12 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 )
 
 // attacks are all cases but the slow ones.
 func (a *arena) attacks() (all []attack) {
 	for _, group := range []func() []attack{
-		a.cutRequests, a.cutFrames, a.cutHellos, a.oddRequests, a.oddFrames, a.oddHandshakes, a.codings, a.bodies, a.accesses, a.paths, a.lies, a.inside, a.screens,
+		a.cutRequests, a.cutFrames, a.cutHellos, func() []attack { return a.oddRequests(a.targets) }, a.oddFrames, func() []attack { return a.oddHandshakes(a.doors()) }, a.codings, a.bodies, a.accesses, a.paths, a.lies, a.inside, a.screens,
 	} {
 		all = append(all, group()...)
 	}
@@ -26,7 +27,7 @@ func against(targets []target, name string, do func(ctx context.Context, t targe
 // refused demands that a request had no success; no answer is as good as a
 // refusal.
 func refused(status int) error {
-	if status >= 200 && status < 300 {
+	if status >= 200 && status < 300 || status == http.StatusSwitchingProtocols {
 		return fmt.Errorf("answered with %d", status)
 	}
 	return nil

@@ -48,7 +48,7 @@ func (a *arena) bodies() (all []attack) {
 	for _, path := range procedures() {
 		for name, body := range broken() {
 			all = append(all, against(a.doors(), path+" "+name, func(ctx context.Context, t target) error {
-				status, err := a.once(ctx, t, request(path, proto, []byte(body), auth))
+				status, err := a.once(ctx, t, request(path, protobuf, []byte(body), auth))
 				if err == nil && status == 500 {
 					err = fmt.Errorf("answered with %d", status)
 				}

@@ -27,14 +27,14 @@ func request(path, kind string, body []byte, headers ...string) []byte {
 	return b.Bytes()
 }
 
-const lookupPath, proto = "/airdispatch.v1.Directory/Lookup", "application/proto"
+const lookupPath, protobuf = "/airdispatch.v1.Directory/Lookup", "application/proto"
 
 // valid is a request that succeeds at a port.
 func valid(t target) []byte {
 	if t.metrics {
 		return []byte("GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: text/plain\r\n\r\n")
 	}
-	return request(lookupPath, proto, lookup())
+	return request(lookupPath, protobuf, lookup())
 }
 
 // sends writes bytes and returns the status that comes. How the connection ends
@@ -143,7 +143,7 @@ func clientHello(config *tls.Config) []byte {
 }
 
 // oddRequests are requests that HTTP/1.1 forbids, or that are far too large.
-func (a *arena) oddRequests() (all []attack) {
+func (a *arena) oddRequests(ports []target) (all []attack) {
 	post := "POST " + lookupPath + " HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/proto\r\n"
 	long := strings.Repeat("a", 1<<20)
 	for name, text := range map[string]string{
@@ -188,15 +188,15 @@ func (a *arena) oddRequests() (all []attack) {
 		"zeros":             strings.Repeat("\x00", 100_000), "ones": strings.Repeat("\xff", 100_000), "line feeds": strings.Repeat("\n", 100_000),
 		"HTTP/2 where 1.1 was agreed": "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
 	} {
-		all = append(all, a.never(a.targets, name, []byte(text))...)
+		all = append(all, a.never(ports, name, []byte(text))...)
 	}
 	for name, text := range map[string]string{
 		"a line folded": post + "X: a\r\n b\r\nContent-Length: 2\r\n\r\n\x0a\x00", "length and chunks": post + "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n\x0a\x00\r\n0\r\n\r\n",
-		"bare line feeds": strings.ReplaceAll(post, "\r\n", "\n") + "Content-Length: 2\n\n\x0a\x00", "1,000 requests at once": strings.Repeat(string(request(lookupPath, proto, lookup())), 1000),
+		"bare line feeds": strings.ReplaceAll(post, "\r\n", "\n") + "Content-Length: 2\n\n\x0a\x00", "1,000 requests at once": strings.Repeat(string(request(lookupPath, protobuf, lookup())), 1000),
 		"trailers":                       post + "Transfer-Encoding: chunked\r\nTrailer: X\r\n\r\n2\r\n\x0a\x00\r\n0\r\n" + strings.Repeat("X: y\r\n", 50_000) + "\r\n",
 		"a continuation that is awaited": post + "Expect: 100-continue\r\nContent-Length: 4000000\r\n\r\n", "an odd expectation": post + "Expect: cake\r\nContent-Length: 2\r\n\r\n\x0a\x00",
 	} {
-		all = append(all, against(a.targets, name, func(ctx context.Context, t target) error {
+		all = append(all, against(ports, name, func(ctx context.Context, t target) error {
 			_, err := a.sends(ctx, t, 2, []byte(text))
 			return err
 		})...)
@@ -220,7 +220,7 @@ func (a *arena) codings() (all []attack) {
 	bomb := zeros()
 	for _, coding := range []string{"gzip", "GZIP", "x-gzip", "deflate", "br", "zstd", "compress", "gzip, gzip", "identity, gzip", "gzip;q=1", "\tgzip"} {
 		for _, path := range []string{lookupPath, "/airdispatch.v1.Mailbox/Submit"} {
-			all = append(all, a.never(a.doors(), "coding "+coding+" of "+path, request(path, proto, bomb, "Content-Encoding: "+coding))...)
+			all = append(all, a.never(a.doors(), "coding "+coding+" of "+path, request(path, protobuf, bomb, "Content-Encoding: "+coding))...)
 		}
 	}
 	framed := append([]byte{1, byte(len(bomb) >> 24), byte(len(bomb) >> 16), byte(len(bomb) >> 8), byte(len(bomb))}, bomb...)
@@ -240,7 +240,7 @@ func (a *arena) accesses() (all []attack) {
 	mail := a.doors()[1:]
 	account := "/airdispatch.v1.Mailbox/Account"
 	try := func(name string, headers ...string) {
-		all = append(all, a.never(mail, "access "+name, request(account, proto, nil, headers...))...)
+		all = append(all, a.never(mail, "access "+name, request(account, protobuf, nil, headers...))...)
 	}
 	for n := range a.access {
 		try(fmt.Sprintf("cut at %d", n), "Authorization: "+a.access[:n])

@@ -51,7 +51,7 @@ func number(n int) string {
 // asks is the headers of a valid call.
 func asks() string {
 	return field(":method", "POST") + field(":scheme", "https") + field(":path", lookupPath) + field(":authority", "localhost") +
-		field("content-type", proto) + field("connect-protocol-version", "1")
+		field("content-type", protobuf) + field("connect-protocol-version", "1")
 }
 
 // opening is how every connection begins.
@@ -141,7 +141,7 @@ func (a *arena) whole(ctx context.Context, missed func(string)) error {
 			missed(fmt.Sprintf("%s: a whole call over HTTP/2 had no success, %v", t.name, err))
 		}
 	}
-	status, err := a.once(ctx, a.doors()[1], request("/airdispatch.v1.Mailbox/Account", proto, nil, "Authorization: "+a.access))
+	status, err := a.once(ctx, a.doors()[1], request("/airdispatch.v1.Mailbox/Account", protobuf, nil, "Authorization: "+a.access))
 	if err != nil || status != 200 {
 		missed(fmt.Sprintf("a whole Access was answered with %d, %v", status, err))
 	}
@@ -203,7 +203,7 @@ func (a *arena) oddFrames() (all []attack) {
 		"headers of 2 MiB":           opening() + frame(kindHeaders, 0, 1, asks()) + strings.Repeat(frame(kindContinuation, 0, 1, long), 128) + frame(kindContinuation, flagEndHeaders|flagEnd, 1, ""),
 		"CONTINUATION flood":         opening() + frame(kindHeaders, 0, 1, asks()) + strings.Repeat(frame(kindContinuation, 0, 1, field("x", "y")), 20_000),
 		"empty CONTINUATION flood":   opening() + frame(kindHeaders, 0, 1, asks()) + strings.Repeat(frame(kindContinuation, 0, 1, ""), 50_000),
-		"another preface":            "PRI * HTTP/2.1\r\n\r\nSM\r\n\r\n" + strings.Repeat("a", 1000), "HTTP/1.1 where 2 was agreed": string(request(lookupPath, proto, lookup())),
+		"another preface":            "PRI * HTTP/2.1\r\n\r\nSM\r\n\r\n" + strings.Repeat("a", 1000), "HTTP/1.1 where 2 was agreed": string(request(lookupPath, protobuf, lookup())),
 	} {
 		all = append(all, against(a.doors(), name, func(ctx context.Context, t target) error {
 			ok, err := a.speaks(ctx, t, text, 2*time.Second)

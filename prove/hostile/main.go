@@ -74,6 +74,8 @@ func run(ctx context.Context, o proof.Options) (proof.Figure, error) {
 	if o.N < full {
 		all = all[:min(o.N, len(all))]
 	}
+	all = append(all, a.picked(o)...)
+	rand.New(rand.NewPCG(o.Seed, 2)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	if err := a.controls(ctx, &f); err != nil {
 		return f, err
 	}
@@ -81,10 +83,15 @@ func run(ctx context.Context, o proof.Options) (proof.Figure, error) {
 	if err != nil {
 		return f, err
 	}
-	calm := a.watch(ctx, quiet)
-	storm := a.storm(ctx, all, &f)
+	if err := a.furnished(); err != nil {
+		return f, err
+	}
+	calm, calmly := a.both(ctx, quiet)
+	storm, bravely := a.storm(ctx, all, &f)
 	a.settled(ctx, before, &f)
 	calm = append(calm, a.watch(ctx, quiet)...)
+	a.cleared(ctx, &f)
+	rooms := a.compare(bravely, calmly, &f)
 	memory := a.health(ctx, &f)
 	times := percentile(storm).Seconds() / percentile(calm).Seconds()
 	if times > maxSlowdown {
@@ -93,13 +100,13 @@ func run(ctx context.Context, o proof.Options) (proof.Figure, error) {
 	if memory > maxMemory {
 		f.Violations = append(f.Violations, fmt.Sprintf("a server had %d MiB", memory))
 	}
-	f.Words = fmt.Sprintf("%d cases, %d panics, max RSS %d MiB, healthy p99 %.1f times quiet (%s, %s)", len(all)+len(a.slow()), a.panics, memory, times, percentile(storm).Round(10*time.Microsecond), percentile(calm).Round(10*time.Microsecond))
+	f.Words = fmt.Sprintf("%d cases, %d panics, max RSS %d MiB, healthy p99 %.1f times quiet (%s, %s); healthy peers' p99: %s", len(all)+len(a.slowly()), a.panics, memory, times, percentile(storm).Round(10*time.Microsecond), percentile(calm).Round(10*time.Microsecond), rooms)
 	return f, ctx.Err()
 }
 
 // storm makes all cases, with the slow ones beside them from the beginning to
-// the end, and returns what the healthy client measured meanwhile.
-func (a *arena) storm(ctx context.Context, all []attack, f *proof.Figure) samples {
+// the end, and returns what the healthy client and the healthy peers measured meanwhile.
+func (a *arena) storm(ctx context.Context, all []attack, f *proof.Figure) (measured samples, peers visits) {
 	var mu sync.Mutex
 	try := func(ctx context.Context, one attack) {
 		limited, cancel := context.WithTimeout(ctx, patience)
@@ -117,13 +124,12 @@ func (a *arena) storm(ctx context.Context, all []attack, f *proof.Figure) sample
 	}
 	slowly, ends := context.WithCancel(ctx)
 	var slow, quick, healthy sync.WaitGroup
-	for _, one := range a.slow() {
+	for _, one := range a.slowly() {
 		slow.Go(func() { _ = one.do(slowly) }) // it ends when it is told to
 	}
-	var measured samples
 	begun := time.Now()
 	watching, enough := context.WithCancel(ctx)
-	healthy.Go(func() { measured = a.watch(watching, time.Hour) })
+	healthy.Go(func() { measured, peers = a.both(watching, time.Hour) })
 	queue := make(chan attack)
 	for range workers {
 		quick.Go(func() {
@@ -148,5 +154,5 @@ func (a *arena) storm(ctx context.Context, all []attack, f *proof.Figure) sample
 	healthy.Wait()
 	ends()
 	slow.Wait()
-	return measured
+	return measured, peers
 }

@@ -29,7 +29,7 @@ func (a *arena) slow() (all []attack) {
 	}
 	many := ""
 	for range 200 {
-		many += string(request(lookupPath, proto, lookup()))
+		many += string(request(lookupPath, protobuf, lookup()))
 	}
 	for name, do := range map[string]func(context.Context, target) error{
 		"slow headers":                  crawl("", post+"X: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "http/1.1"),
@@ -51,6 +51,15 @@ func (a *arena) slow() (all []attack) {
 		a.hold(ctx, func() (io.WriteCloser, error) { return a.plain(ctx, t) }, "", hello)
 		return nil
 	})...)
+}
+
+// slowly are the slow ones of all doors.
+func (a *arena) slowly() []attack {
+	all := a.slow()
+	for _, r := range a.rooms {
+		all = append(all, r.slow...)
+	}
+	return all
 }
 
 // hold keeps connections open until ctx ends, and says rest on each byte by
