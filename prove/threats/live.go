@@ -31,11 +31,7 @@ func liveRows() []row {
 
 func strangersCall(ctx context.Context, t *town) error {
 	var f findings
-	p, err := t.parlour(ctx, t.two)
-	if err != nil {
-		return err
-	}
-	mallory, err := t.person(ctx, t.two)
+	p, mallory, err := t.parlourAndStranger(ctx, t.two)
 	if err != nil {
 		return err
 	}
@@ -84,11 +80,7 @@ func strangersCall(ctx context.Context, t *town) error {
 
 func relayReads(ctx context.Context, t *town) error {
 	var f findings
-	three, m, err := t.meddled(ctx, "reading-relay")
-	if err != nil {
-		return err
-	}
-	p, err := t.parlour(ctx, three)
+	p, m, err := t.meddledParlour(ctx, "reading-relay")
 	if err != nil {
 		return err
 	}
@@ -130,15 +122,11 @@ func (t *town) answers(ctx context.Context, s *server, k *message.Keyring, peer 
 
 func relaySwaps(ctx context.Context, t *town) error {
 	var f findings
-	three, m, err := t.meddled(ctx, "swapping-relay")
+	p, m, err := t.meddledParlour(ctx, "swapping-relay")
 	if err != nil {
 		return err
 	}
-	p, err := t.parlour(ctx, three)
-	if err != nil {
-		return err
-	}
-	mallory, err := t.person(ctx, three)
+	mallory, err := t.person(ctx, p.server)
 	if err != nil {
 		return err
 	}
@@ -149,7 +137,7 @@ func relaySwaps(ctx context.Context, t *town) error {
 		}
 		return []*wirev1.LiveFrame{fr}
 	})
-	l, err := t.line(ctx, three, mallory.Keys, relay.LineConfig{})
+	l, err := t.line(ctx, p.server, mallory.Keys, relay.LineConfig{})
 	if err != nil {
 		return err
 	}
@@ -164,7 +152,7 @@ func relaySwaps(ctx context.Context, t *town) error {
 	}
 	f.must(p.started() == "", "something was started for %s", p.started())
 	// Ann calls bob, and the relay gives the call to mallory.
-	if err := t.answers(ctx, three, mallory.Keys, p.ann.keys.Chain); err != nil {
+	if err := t.answers(ctx, p.server, mallory.Keys, p.ann.keys.Chain); err != nil {
 		return err
 	}
 	m.does(func(toClient bool, fr *wirev1.LiveFrame) []*wirev1.LiveFrame {
@@ -221,11 +209,7 @@ func lies() map[string]func(fr *wirev1.LiveFrame) []*wirev1.LiveFrame {
 
 func relayLies(ctx context.Context, t *town) error {
 	var f findings
-	three, m, err := t.meddled(ctx, "lying-relay")
-	if err != nil {
-		return err
-	}
-	p, err := t.parlour(ctx, three)
+	p, m, err := t.meddledParlour(ctx, "lying-relay")
 	if err != nil {
 		return err
 	}
@@ -253,15 +237,11 @@ func relayLies(ctx context.Context, t *town) error {
 
 func intruders(ctx context.Context, t *town) error {
 	var f findings
-	three, m, err := t.meddled(ctx, "talking-relay")
+	p, m, err := t.meddledParlour(ctx, "talking-relay")
 	if err != nil {
 		return err
 	}
-	p, err := t.parlour(ctx, three)
-	if err != nil {
-		return err
-	}
-	mallory, err := t.person(ctx, three)
+	mallory, err := t.person(ctx, p.server)
 	if err != nil {
 		return err
 	}
@@ -280,7 +260,7 @@ func intruders(ctx context.Context, t *town) error {
 	id, hellos := m.ids[len(m.ids)-1], m.hellos
 	m.mu.Unlock()
 	for _, hello := range hellos {
-		h, err := t.sits(ctx, three, mallory.Keys, hello.GetSession())
+		h, err := t.sits(ctx, p.server, mallory.Keys, hello.GetSession())
 		if err != nil {
 			return err
 		}

@@ -59,11 +59,7 @@ func converses(c *relay.Conn, said []byte) error {
 
 func addressesUntold(ctx context.Context, t *town) error {
 	var f findings
-	p, err := t.parlour(ctx, t.two)
-	if err != nil {
-		return err
-	}
-	mallory, err := t.person(ctx, t.two)
+	p, mallory, err := t.parlourAndStranger(ctx, t.two)
 	if err != nil {
 		return err
 	}
@@ -149,11 +145,7 @@ func hostileOffers(ctx context.Context, t *town) error {
 
 func portThieves(ctx context.Context, t *town) error {
 	var f findings
-	p, err := t.parlour(ctx, t.two)
-	if err != nil {
-		return err
-	}
-	mallory, err := t.person(ctx, t.two)
+	p, mallory, err := t.parlourAndStranger(ctx, t.two)
 	if err != nil {
 		return err
 	}

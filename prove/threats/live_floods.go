@@ -202,11 +202,7 @@ func slowReaders(ctx context.Context, t *town) error {
 
 func malformedFrames(ctx context.Context, t *town) error {
 	var f findings
-	p, err := t.parlour(ctx, t.two)
-	if err != nil {
-		return err
-	}
-	mallory, err := t.person(ctx, t.two)
+	p, mallory, err := t.parlourAndStranger(ctx, t.two)
 	if err != nil {
 		return err
 	}
@@ -244,11 +240,7 @@ func malformedFrames(ctx context.Context, t *town) error {
 
 func brokenSockets(ctx context.Context, t *town) error {
 	var f findings
-	three, m, err := t.meddled(ctx, "breaking-network")
-	if err != nil {
-		return err
-	}
-	p, err := t.parlour(ctx, three)
+	p, m, err := t.meddledParlour(ctx, "breaking-network")
 	if err != nil {
 		return err
 	}

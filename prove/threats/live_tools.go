@@ -26,6 +26,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"airdispatch/message"
+	"airdispatch/prove/proof"
 	"airdispatch/relay"
 	wirev1 "airdispatch/wire/airdispatch/v1"
 )
@@ -110,6 +111,7 @@ func memoryOf(pid int) (int, error) {
 
 // parlour is somebody who listens, and a contact of theirs who may call.
 type parlour struct {
+	server   *server // where bob lives
 	bob, ann *home
 	listener *program
 	ran      string // a file with a line for every process that was started
@@ -117,7 +119,7 @@ type parlour struct {
 
 // parlour opens one at a server; ann lives at the server one.
 func (t *town) parlour(ctx context.Context, at *server) (p *parlour, err error) {
-	p = &parlour{}
+	p = &parlour{server: at}
 	if p.bob, err = t.moves(ctx, at); err != nil {
 		return nil, err
 	}
@@ -133,6 +135,25 @@ func (t *town) parlour(ctx context.Context, at *server) (p *parlour, err error) 
 	}
 	p.listener, err = p.bob.listens(ctx, "echo", "--exec", "echo $ADCTL_PEER >>'"+p.ran+"'; exec cat")
 	return p, err
+}
+
+// parlourAndStranger opens one where somebody lives too who is no contact of anybody.
+func (t *town) parlourAndStranger(ctx context.Context, at *server) (p *parlour, mallory *proof.Person, err error) {
+	if p, err = t.parlour(ctx, at); err != nil {
+		return nil, nil, err
+	}
+	mallory, err = t.person(ctx, at)
+	return p, mallory, err
+}
+
+// meddledParlour opens one at a server behind a meddler.
+func (t *town) meddledParlour(ctx context.Context, name string) (*parlour, *meddler, error) {
+	at, m, err := t.meddled(ctx, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := t.parlour(ctx, at)
+	return p, m, err
 }
 
 // listens starts a listener, and waits until callers reach it. It ends with ctx: the connections

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -31,13 +32,25 @@ type server struct {
 	done          chan struct{}
 }
 
-// free is an address of this machine that nobody listens on.
+// doors are the ports that free hands out: below those that systems give to connections that go out, of which one
+// could have it before who was to listen there.
+const firstDoor, doors = 20_000, 12_000
+
+// door is how many were handed out, from a place of this process's own.
+var door atomic.Uint32
+
+// free is an address of this machine that nobody listens on, and that nobody else here is given.
 func free() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	var errs []error
+	for range 100 {
+		n := (uint32(os.Getpid())*251 + door.Add(1)) % doors
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", firstDoor+n))
+		if err == nil {
+			return l.Addr().String(), l.Close()
+		}
+		errs = append(errs, err)
 	}
-	return l.Addr().String(), l.Close()
+	return "", errors.Join(errs...)
 }
 
 // loud are the settings of every server: it says all that it can say.

@@ -37,7 +37,7 @@ func roomRows() []row {
 	}
 }
 
-// chatter is adctl in a room, with objects on its standard output.
+// chatter is adctl in a room, until ctx ends.
 func (t *town) chatter(ctx context.Context, nick string, flags ...string) (p *program, at string, err error) {
 	if at, err = free(); err != nil {
 		return nil, "", err
@@ -46,6 +46,7 @@ func (t *town) chatter(ctx context.Context, nick string, flags ...string) (p *pr
 	if err != nil {
 		return nil, "", err
 	}
+	context.AfterFunc(ctx, p.kill)
 	return p, at, p.awaits(ctx, "listening "+at)
 }
 
@@ -54,6 +55,18 @@ func (t *town) chatter(ctx context.Context, nick string, flags ...string) (p *pr
 func stranger(ctx context.Context, at, from string) (net.Conn, error) {
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 10 * time.Second}
 	return d.DialContext(ctx, "tcp", at)
+}
+
+// beset is bob in a room, and the connection of a stranger to him, until ctx ends.
+func (t *town) beset(ctx context.Context, flags ...string) (bob *program, at string, c net.Conn, err error) {
+	if bob, at, err = t.chatter(ctx, "bob", flags...); err != nil {
+		return nil, "", nil, err
+	}
+	if c, err = stranger(ctx, at, "127.0.0.1"); err != nil {
+		return nil, "", nil, err
+	}
+	context.AfterFunc(ctx, func() { _ = c.Close() })
+	return bob, at, c, nil
 }
 
 // said is an object as old peers write it.
@@ -215,7 +228,7 @@ func roomKnocking(ctx context.Context, t *town) error {
 	if err != nil {
 		return err
 	}
-	bob, at, err := t.chatter(ctx, "bob", "--discover", udp)
+	bob, _, c, err := t.beset(ctx, "--discover", udp)
 	if err != nil {
 		return err
 	}
@@ -227,11 +240,6 @@ func roomKnocking(ctx context.Context, t *town) error {
 	if err != nil {
 		return err
 	}
-	c, err := stranger(ctx, at, "127.0.0.1")
-	if err != nil {
-		return err
-	}
-	defer c.Close()
 	d, err := net.Dial("udp", udp)
 	if err != nil {
 		return err
@@ -434,15 +442,10 @@ func roomDeceit(ctx context.Context, t *town) error {
 	if err != nil {
 		return err
 	}
-	bob, at, err := t.chatter(ctx, "bob", "--http", page)
+	bob, at, c, err := t.beset(ctx, "--http", page)
 	if err != nil {
 		return err
 	}
-	c, err := stranger(ctx, at, "127.0.0.1")
-	if err != nil {
-		return err
-	}
-	defer c.Close()
 	const evil = "\x1b]0;owned\a\x1b[2J\r\u202eevil\u200b\u0007<script>alert(1)</script><img src=x onerror=alert(2)>"
 	_, _ = c.Write(said("deceit1", "127.0.0.1:7", "nick"+evil, "body"+evil))
 	bob.hearsOf(ctx, &f, at, "shown after it")
@@ -520,15 +523,10 @@ func roomFiles(ctx context.Context, t *town) error {
 	if err := os.WriteFile(mine, []byte("mine"), 0o600); err != nil {
 		return err
 	}
-	bob, at, err := t.chatter(ctx, "bob", "--files", dir)
+	bob, at, c, err := t.beset(ctx, "--files", dir)
 	if err != nil {
 		return err
 	}
-	c, err := stranger(ctx, at, "127.0.0.1")
-	if err != nil {
-		return err
-	}
-	defer c.Close()
 	for n, name := range []string{"../../outside.txt", "/tmp/outside.txt", "..", "mine.txt", ".hidden", "a\x00b", "con\u202etxt.exe", strings.Repeat("long", 200), "honest.txt"} {
 		_, _ = c.Write(said(fmt.Sprintf("file%d", n), "127.0.0.1:7", "filer", name, "FileType", "text/plain", "FileContents", base64.StdEncoding.EncodeToString([]byte("evil"))))
 	}
