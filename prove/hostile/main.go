@@ -15,10 +15,29 @@
 // Servers that lie to our client, hosts and names that aim our dialer inside, and
 // text that aims at a terminal are cases, too.
 //
+// Four doors are no ports of calls, and each is attacked as a room of its own with a healthy peer of its own
+// kind: the relay of live connections at a mail server's /ws (an echo), its port for MessagePasser programs (an
+// exchange of two of them), adctl nearby serve with its datagrams and its port (a line of a pinned chat; a real
+// adctl must list it when all is over), and adctl whisper with its port, its page and where others announce
+// themselves (a line in, and a typed one out). The same kinds of cases go there: openings cut off at every byte,
+// sockets that break RFC 6455, frames, objects and statements that are none, forged, too deep or too many, the wrong
+// form, other people's connections, tricks for a terminal, and slow peers that hold connections, or are
+// neighbours and read nothing. No exchange of a healthy peer may fail, and its 99th percentile may be at most
+// five times that of the quiet, or half a second. Every line that these programs write is looked at: for a panic, for what
+// does something to a terminal, and for what had to be dropped. With N below the full count, N cases go to the
+// ports of calls and N to each of the four.
+//
+// Programs without metrics are compared with a twin that nobody attacks: at the end both write down their
+// goroutines (SIGQUIT); descriptors are counted before and after.
+//
+// What is not covered: attackers come from this host, which a room's chat treats as the person's own, so bounds
+// that hold for one other host are shown by the rooms' tests; and what a flood of datagrams costs those who look
+// for each other meanwhile, as ten a second are answered in all.
+//
 // The controls: a server that is stopped (SIGSTOP) must show in the healthy
-// client's figure, connections that are held must show as not back, the whole
-// requests must succeed where those cut off must not, a dialer that may go inside
-// must get there, and a pipe must get the text that a terminal does not.
+// client's figure, and a program in that of its healthy peer; connections that are held must show as not back; the whole
+// requests and openings must succeed where those cut off must not; lines with a panic or a trick must be
+// noticed; a dialer that may go inside must get there, and a pipe must get the text that a terminal does not.
 package main
 
 import (
@@ -35,7 +54,7 @@ import (
 
 const (
 	// full is how many cases the figure stands on; there are more, and all of
-	// them are made then.
+	// them are made then. With fewer each door has so many.
 	full = 500
 	// workers make cases at once.
 	workers = 4
