@@ -58,7 +58,14 @@ func (r *register) add(client int, in input, out output, from, to int64) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.ops = append(r.ops, porcupine.Operation{ClientId: client, Input: in, Call: from, Output: out, Return: to})
+	call := porcupine.Operation{ClientId: client, Input: in, Call: from, Output: out, Return: to}
+	r.ops = append(r.ops, call)
+	if out.outcome == lower {
+		// A transport whose connection breaks sends a call again, which may have been done the
+		// first time: what was published then stood until the higher one came.
+		call.Output = output{outcome: earlier}
+		r.ops = append(r.ops, call)
+	}
 }
 
 // histories makes and judges them.
@@ -91,9 +98,11 @@ func histories(ctx context.Context, o proof.Options) (tally, error) {
 // that of a history with a stale read.
 func (t *tally) judge(n int, registers []*register) {
 	for _, r := range registers {
-		t.calls += len(r.ops)
 		changed := false
 		for _, op := range r.ops {
+			if op.Output.(output).outcome != earlier {
+				t.calls++
+			}
 			if op.Output.(output).outcome == unknown {
 				t.unknown++
 			} else if !op.Input.(input).read && op.Output.(output).outcome == done {

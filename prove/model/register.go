@@ -20,11 +20,14 @@ const (
 	lower
 	// unknown: there was no answer; it may be done, or be done later, or never.
 	unknown
+	// earlier: it was sent before within the same call, to no answer; it may be done by the end of
+	// the call, or never.
+	earlier
 )
 
 // String is the outcome in a word.
 func (o outcome) String() string {
-	return strings.Split("done refused lower unknown", " ")[o]
+	return strings.Split("done refused lower unknown earlier", " ")[o]
 }
 
 // input is a call: a read, or a write of next, after prev or with a number.
@@ -90,9 +93,9 @@ func rises(first standing) porcupine.Model {
 				return []any{s}
 			case o.outcome == done:
 				return when(i.seq > s.seq, after)
-			case o.outcome == unknown && i.seq > s.seq:
+			case (o.outcome == unknown || o.outcome == earlier) && i.seq > s.seq:
 				return []any{s, after}
-			case o.outcome == unknown:
+			case o.outcome == unknown || o.outcome == earlier:
 				return []any{s}
 			case o.outcome == lower:
 				return when(i.seq < s.seq, s)

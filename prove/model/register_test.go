@@ -41,6 +41,7 @@ func TestRises(t *testing.T) {
 	publish := func(seq uint64, id string) input { return input{seq: seq, next: id} }
 	read, shows := input{read: true}, func(s string) output { return output{shows: s} }
 	yes, no, low, none := output{outcome: done}, output{outcome: refused}, output{outcome: lower}, output{outcome: unknown}
+	first := output{outcome: earlier}
 	for name, c := range map[string]struct {
 		ops  []porcupine.Operation
 		want porcupine.CheckResult
@@ -53,6 +54,8 @@ func TestRises(t *testing.T) {
 		"two of one number":    {[]porcupine.Operation{op(0, 0, 1, publish(3, "b"), yes), op(1, 2, 3, publish(3, "c"), yes)}, porcupine.Illegal},
 		"the second refused":   {[]porcupine.Operation{op(0, 0, 1, publish(3, "b"), yes), op(1, 2, 3, publish(3, "c"), no)}, porcupine.Ok},
 		"a stale read":         {[]porcupine.Operation{op(0, 0, 1, publish(3, "b"), yes), op(1, 2, 3, read, shows("a"))}, porcupine.Illegal},
+		"sent twice":           {[]porcupine.Operation{op(0, 0, 9, publish(3, "b"), low), op(0, 0, 9, publish(3, "b"), first), op(1, 1, 2, read, shows("b")), op(1, 3, 4, publish(5, "c"), yes)}, porcupine.Ok},
+		"sent twice, too late": {[]porcupine.Operation{op(0, 0, 2, publish(3, "b"), low), op(0, 0, 2, publish(3, "b"), first), op(1, 3, 4, publish(5, "c"), yes)}, porcupine.Illegal},
 		"no answer":            {[]porcupine.Operation{op(0, 0, never, publish(3, "b"), none), op(1, 2, 3, read, shows("a")), op(1, 4, 5, read, shows("b"))}, porcupine.Ok},
 		"no answer, goes back": {[]porcupine.Operation{op(0, 0, never, publish(3, "b"), none), op(1, 2, 3, read, shows("b")), op(1, 4, 5, read, shows("a"))}, porcupine.Illegal},
 	} {
