@@ -203,8 +203,8 @@ func (a *arena) held() (more []string) {
 	return more
 }
 
-// cleared demands that programs get back to what they held before, in a minute, that everybody is
-// still served then, and that they have no more goroutines than those whom nobody attacked.
+// cleared demands that programs get back to what they held before, in a minute, and that everybody is
+// still served then.
 func (a *arena) cleared(ctx context.Context, f *proof.Figure) {
 	more := a.held()
 	for end := time.Now().Add(patience); len(more) > 0 && time.Now().Before(end) && pause(ctx, time.Second) == nil; {
@@ -220,8 +220,8 @@ func (a *arena) cleared(ctx context.Context, f *proof.Figure) {
 	}
 }
 
-// sound demands that no program of a room has ended or panicked or written what it must not; it
-// returns the most memory that one has had, in MiB.
+// sound demands that no program of a room has ended or panicked or written what it must not, nor has more
+// goroutines than its twin, whom nobody attacked; it returns the most memory that one has had, in MiB.
 func (a *arena) sound(f *proof.Figure) (most int) {
 	for _, r := range a.rooms {
 		if r.ran == nil {

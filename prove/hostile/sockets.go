@@ -127,8 +127,8 @@ func isTimeout(err error) bool {
 	return ok && t.Timeout()
 }
 
-// violations are what no client of a WebSocket may say: each must end the socket. max is more than a
-// message may have.
+// violations are what no client of a WebSocket may say: each must end the socket. limit is the most that
+// a message may have, and op the kind that is spoken.
 func violations(limit int, op byte) map[string]string {
 	const far = 1<<63 - 1
 	big := strings.Repeat("a", 64<<10)
@@ -156,7 +156,7 @@ func tiresome(op byte) map[string]string {
 	}
 }
 
-// strange are openings of a WebSocket that no server takes; what stands between HEADERS belongs to the path.
+// strange are openings of a WebSocket that no server takes.
 func strange(path, host string, headers ...string) map[string]string {
 	ok := upgrade(path, host, headers...)
 	key := "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
