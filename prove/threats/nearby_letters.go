@@ -155,8 +155,10 @@ func (s *street) badLines(ctx context.Context, f *findings) error {
 	}
 	id := nearby.ID(random(16))
 	open := func() (*websocket.Conn, error) {
-		_, err := listed(ctx, s.at, d, id) // so that bob knows the id
-		if err != nil {
+		if err := until(ctx, "an id that bob knows", func() bool {
+			_, err := listed(ctx, s.at, d, id)
+			return err == nil
+		}); err != nil {
 			return nil, err
 		}
 		ws, _, err := websocket.Dial(ctx, "ws://"+s.at+"/ws", &websocket.DialOptions{HTTPHeader: http.Header{"PeerID": {id.String()}}})
