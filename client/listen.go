@@ -113,12 +113,12 @@ func (l *Listener) end(err error) {
 	l.clear()
 }
 
-// clear closes what nobody will take any more.
+// clear cuts off what nobody will take any more.
 func (l *Listener) clear() {
 	for {
 		select {
 		case c := <-l.conns:
-			_ = c.Close() // its other end learns of it
+			_ = c.Abort() // its other end learns of it, and that this was no end in order
 		default:
 			return
 		}

@@ -113,7 +113,7 @@ func (l *Listener) Close() error {
 		for {
 			select {
 			case c := <-l.conns:
-				_ = c.Close() // nobody has it
+				_ = c.Abort() // nobody has it
 			default:
 				return
 			}

@@ -2,8 +2,10 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 
 	"github.com/coder/websocket"
 
@@ -20,6 +22,9 @@ func Open(ctx context.Context, p *rpc.Peer) (*Socket, error) {
 	ws, _, err := websocket.Dial(ctx, "wss://host"+Path, &websocket.DialOptions{
 		HTTPClient: &http.Client{Transport: carrier(p.Upgrade)}, Subprotocols: []string{Binary},
 	})
+	if inner, ok := errors.AsType[*url.Error](err); ok {
+		err = inner.Err // the URL is nobody's; the peer knows its hosts
+	}
 	if err != nil {
 		return nil, fmt.Errorf("relay: open %s: %w", p.Address().Short(), err)
 	}

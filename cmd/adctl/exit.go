@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strings"
+	"syscall"
 
 	"airdispatch/client"
 	"airdispatch/cmd/internal/daemon"
 	"airdispatch/crypto"
 	"airdispatch/message"
+	"airdispatch/nearby"
 	"airdispatch/relay"
 	"airdispatch/store/home"
 )
@@ -41,6 +44,8 @@ func advice(err error) string {
 		{home.ErrDamaged, "home.sqlite is damaged: move it away and `adctl register` again; the keys lie beside it, and the server still has the mail"},
 		{errKeyFile, "the key file is damaged: take your copy of it, `adctl id import FILE`, or recover with the paper key"},
 		{crypto.ErrPassphrase, "try again; the key file is unchanged"},
+		{relay.Gone, "what came is true, and may not be all"},
+		{nearby.Gone, "what came is true, and may not be all"},
 		{relay.NotOnline, "somebody must be listening there, with `adctl listen PROTO`"},
 		{relay.UnknownProtocol, "ask what is served there"},
 		{relay.Refused, "ask to be allowed there: `adctl listen PROTO --allow ADDR`, or be a contact"},
@@ -60,8 +65,14 @@ func advice(err error) string {
 	return ""
 }
 
+// exitPipe is what a shell says of a program that SIGPIPE has ended.
+const exitPipe = 128 + int(syscall.SIGPIPE)
+
 // exitCode is the code that adctl ends with after err.
 func exitCode(err error) int {
+	if at, ok := errors.AsType[*fs.PathError](err); ok && at.Path == os.Stdout.Name() && errors.Is(at.Err, syscall.EPIPE) {
+		return exitPipe
+	}
 	switch {
 	case errors.Is(err, client.ErrNoIdentity), errors.Is(err, client.ErrNoAccount):
 		return daemon.ExitFailed
@@ -120,6 +131,9 @@ func (a *app) complain(err error) int {
 		return daemon.ExitDone
 	}
 	exit := exitCode(err)
+	if exit == exitPipe {
+		return exit // as a program that the signal has ended; whoever closed it knows
+	}
 	text := plain(strings.ReplaceAll(err.Error(), "\n", "; "))
 	if !isRefusal(err) {
 		// The sentence of this code is for peers; a person has just read what is wrong.

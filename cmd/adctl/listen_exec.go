@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -19,7 +21,12 @@ const endWithin = 5 * time.Second
 // the caller is cut off, or ctx ends, the process is ended, and what it has started with it.
 func (a *app) process(ctx context.Context, conn liveConn, command string) error {
 	cmd := exec.Command("sh", "-c", command)
-	cmd.Env = append(os.Environ(), envPrefix+"PEER="+conn.Peer().String(), envPrefix+"PROTOCOL="+conn.Protocol())
+	// Whoever calls may see what the process sees of its environment.
+	secret := func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		return strings.HasPrefix(name, envPrefix) && strings.HasSuffix(name, "PASSPHRASE")
+	}
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), secret), envPrefix+"PEER="+conn.Peer().String(), envPrefix+"PROTOCOL="+conn.Protocol())
 	cmd.Stderr = a.err
 	lead(cmd)
 	in, err := cmd.StdinPipe()

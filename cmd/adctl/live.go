@@ -5,7 +5,10 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"airdispatch/client"
@@ -76,6 +79,10 @@ func (r *noting) Read(b []byte) (int, error) {
 // other end has said all, and either hears nothing more or has heard all: nil
 // where that was in order. Where it was not, the other end learns that it has not heard all.
 func (a *app) stdio(ctx context.Context, conn liveConn) error {
+	// Standard output that is closed is an error of its own, so that the other end hears of it too.
+	pipe := make(chan os.Signal, 1)
+	signal.Notify(pipe, syscall.SIGPIPE)
+	defer signal.Stop(pipe)
 	over := time.Unix(1, 0)
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(over) })
 	defer stop()

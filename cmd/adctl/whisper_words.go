@@ -97,6 +97,9 @@ func (t *talk) send(name string) error {
 	if err != nil {
 		return err
 	}
+	if len(b) == 0 {
+		return fmt.Errorf("%s is empty", name)
+	}
 	kind := mime.TypeByExtension(filepath.Ext(name))
 	if kind == "" {
 		kind = http.DetectContentType(b)
