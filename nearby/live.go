@@ -101,7 +101,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close takes no more connections; those that nobody has accepted are closed.
+// Close takes no more connections; those that nobody has accepted are aborted.
 func (l *Listener) Close() error {
 	l.once.Do(func() {
 		l.n.lives.mu.Lock()
@@ -110,10 +110,12 @@ func (l *Listener) Close() error {
 		}
 		close(l.closed) // under mu, so that nothing is handed over after it
 		l.n.lives.mu.Unlock()
+		var all sync.WaitGroup
+		defer all.Wait()
 		for {
 			select {
 			case c := <-l.conns:
-				_ = c.Abort() // nobody has it
+				all.Go(func() { _ = c.Abort() }) // nobody has it
 			default:
 				return
 			}

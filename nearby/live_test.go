@@ -257,9 +257,11 @@ func TestConnectionsAreCounted(t *testing.T) {
 	}
 	again, err := a.Listen("idle")
 	must(t, err)
+	var all sync.WaitGroup
 	for _, c := range open {
-		_ = c.Close() // some were closed by the other end
+		all.Go(func() { _ = c.Close() }) // some were closed by the other end
 	}
+	all.Wait()
 	until(t, "a place", func() bool {
 		near, err := l.Dial(t.Context(), "idle")
 		if err != nil {
