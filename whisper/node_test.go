@@ -194,7 +194,7 @@ func TestWhatOldPeersSay(t *testing.T) {
 func TestStreamThatIsNoJSON(t *testing.T) {
 	t.Parallel()
 	n, ear := start(t, whisper.Config{Nick: "bob"})
-	for _, sent := range []string{"}", "{\"ID\":\"x\",\"Body\"}", "GET / HTTP/1.1\r\n\r\n", `{"Body":"` + strings.Repeat("x", 2<<20)} {
+	for _, sent := range []string{"}", "{\"ID\":\"x\",\"Body\"}", "GET / HTTP/1.1\r\n\r\n", `{"Body":"` + strings.Repeat("x", 2<<20), strings.Repeat("1", 2<<20)} {
 		conn := dial(t, n.Addr())
 		_, _ = io.WriteString(conn, sent) // it may be cut while it is written
 		must(t, conn.SetReadDeadline(time.Now().Add(patience)))

@@ -343,5 +343,9 @@ func (s *stream) next() (json.RawMessage, error) {
 		}
 		return nil, fmt.Errorf("whisper: read: %w", err)
 	}
+	// Where the limit ends a number, it looks like a number that has ended.
+	if s.limit.N <= 0 && len(raw) > maxObject/2 && raw[len(raw)-1] != '}' && raw[len(raw)-1] != ']' && raw[len(raw)-1] != '"' {
+		return nil, fmt.Errorf("whisper: a number of more than %d bytes", len(raw))
+	}
 	return raw, nil
 }

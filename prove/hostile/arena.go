@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -368,17 +367,8 @@ func (a *arena) health(ctx context.Context, f *proof.Figure) int {
 
 // peak is the most memory that a process has had, in MiB.
 func peak(pid int) (int, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, fmt.Errorf("memory unknown: %w", err)
-	}
-	_, rest, _ := strings.Cut(string(b), "VmHWM:")
-	fields := strings.Fields(rest)
-	if len(fields) == 0 {
-		return 0, errors.New("memory unknown")
-	}
-	kib, err := strconv.Atoi(fields[0])
-	return kib >> 10, err
+	_, most, err := proof.Memory(pid)
+	return int(most), err
 }
 
 // halted stops the tracker for half a second, and is what the healthy client measured before and then.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"io"
+	"math/rand/v2"
 	"sync"
 	"time"
 )
@@ -53,26 +54,31 @@ func (a *arena) slow() (all []attack) {
 	})...)
 }
 
-// slowly are the slow ones of all doors.
-func (a *arena) slowly() []attack {
-	all := a.slow()
+// slowAtRooms are the slow ones at the doors beside mail.
+func (a *arena) slowAtRooms() (all []attack) {
 	for _, r := range a.rooms {
 		all = append(all, r.slow...)
 	}
 	return all
 }
 
+// ramp is how long after one another a slow peer opens its connections.
+const ramp = 800 * time.Millisecond
+
 // hold keeps connections open until ctx ends, and says rest on each byte by
 // byte. One that the server ends is made anew.
 func (a *arena) hold(ctx context.Context, dial func() (io.WriteCloser, error), begin, rest string) {
 	var all sync.WaitGroup
+	// Nobody begins with all others: so many handshakes in one moment would be a burst of this
+	// program's own, on processors that it shares with who is attacked.
+	_ = pause(ctx, rand.N(ramp))
 	for range holding {
 		all.Go(func() {
 			for ctx.Err() == nil {
 				a.linger(ctx, dial, begin, rest)
 			}
 		})
-		if pause(ctx, 800*time.Millisecond) != nil {
+		if pause(ctx, ramp) != nil {
 			break
 		}
 	}

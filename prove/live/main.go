@@ -26,15 +26,10 @@ package main
 import (
 	"context"
 	crand "crypto/rand"
-	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
-	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -174,51 +169,13 @@ func (s *scene) leave() {
 }
 
 // memory is what the mail server occupies, and the most it ever did, in MiB.
-func (s *scene) memory() (now, most float64, err error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.mail.Pid()))
-	if err != nil {
-		return 0, 0, err
-	}
-	read := func(name string) float64 {
-		_, rest, _ := strings.Cut(string(b), name+":")
-		fields := strings.Fields(rest)
-		if len(fields) == 0 {
-			return 1 << 30
-		}
-		kib, err := strconv.ParseFloat(fields[0], 64)
-		if err != nil {
-			return 1 << 30
-		}
-		return kib / 1024
-	}
-	return read("VmRSS"), read("VmHWM"), nil
-}
+func (s *scene) memory() (now, most float64, err error) { return proof.Memory(s.mail.Pid()) }
 
 // vitals asks the server's metrics for sockets, connections, goroutines and descriptors.
 func (s *scene) vitals(ctx context.Context) (v [4]int, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.metrics+"/metrics", nil)
-	if err != nil {
-		return v, err
-	}
-	req.Close = true
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return v, err
-	}
-	b, err := io.ReadAll(res.Body)
-	if err := errors.Join(err, res.Body.Close()); err != nil {
-		return v, err
-	}
-	for n, name := range []string{"airdispatch_live_sockets", "airdispatch_live_connections", "go_goroutines", "process_open_fds"} {
-		_, rest, _ := strings.Cut(string(b), "\n"+name+" ")
-		line, _, _ := strings.Cut(rest, "\n")
-		x, err := strconv.ParseFloat(line, 64)
-		if err != nil {
-			return v, fmt.Errorf("no metric %s", name)
-		}
-		v[n] = int(x)
-	}
-	return v, nil
+	all, err := proof.Metrics(ctx, s.metrics, "airdispatch_live_sockets", "airdispatch_live_connections", "go_goroutines", "process_open_fds")
+	copy(v[:], all)
+	return v, err
 }
 
 // echo sends back what comes on every connection, some at a time.

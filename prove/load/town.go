@@ -4,16 +4,12 @@ import (
 	"context"
 	crand "crypto/rand"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -90,54 +86,18 @@ func (t *town) close() {
 }
 
 // memory is what the mail server occupies, and the most it ever did, in MiB.
-func (t *town) memory() (now, most float64, err error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", t.mail.Pid()))
-	if err != nil {
-		return 0, 0, err
-	}
-	read := func(name string) float64 {
-		_, rest, _ := strings.Cut(string(b), name+":")
-		fields := strings.Fields(rest)
-		if len(fields) == 0 {
-			return 1 << 30
-		}
-		kib, err := strconv.ParseFloat(fields[0], 64)
-		if err != nil {
-			return 1 << 30
-		}
-		return kib / 1024
-	}
-	return read("VmRSS"), read("VmHWM"), nil
-}
+func (t *town) memory() (now, most float64, err error) { return proof.Memory(t.mail.Pid()) }
 
 // vital is what the mail server holds.
 type vital struct{ goroutines, descriptors, panics int }
 
 // vitals asks its metrics.
-func (t *town) vitals(ctx context.Context) (v vital, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+t.metrics+"/metrics", nil)
+func (t *town) vitals(ctx context.Context) (vital, error) {
+	v, err := proof.Metrics(ctx, t.metrics, "go_goroutines", "process_open_fds", "airdispatch_panics_total")
 	if err != nil {
-		return v, err
+		return vital{}, err
 	}
-	req.Close = true
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return v, err
-	}
-	b, err := io.ReadAll(res.Body)
-	if err := errors.Join(err, res.Body.Close()); err != nil {
-		return v, err
-	}
-	read := func(name string) int {
-		_, rest, _ := strings.Cut(string(b), "\n"+name+" ")
-		line, _, _ := strings.Cut(rest, "\n")
-		x, err := strconv.ParseFloat(line, 64)
-		if err != nil {
-			return 1 << 30
-		}
-		return int(x)
-	}
-	return vital{read("go_goroutines"), read("process_open_fds"), read("airdispatch_panics_total")}, nil
+	return vital{v[0], v[1], v[2]}, nil
 }
 
 // member is a crowd or a storm, in a process of its own.

@@ -15,7 +15,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -96,17 +95,8 @@ func resident(s *server) (int, error) { return memoryOf(s.cmd.Process.Pid) }
 
 // memoryOf is the resident memory of a process, in MiB.
 func memoryOf(pid int) (int, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	_, rest, _ := strings.Cut(string(b), "VmRSS:")
-	fields := strings.Fields(rest)
-	if len(fields) == 0 {
-		return 0, errors.New("no VmRSS")
-	}
-	kib, err := strconv.Atoi(fields[0])
-	return kib >> 10, err
+	now, _, err := proof.Memory(pid)
+	return int(now), err
 }
 
 // parlour is somebody who listens, and a contact of theirs who may call.
