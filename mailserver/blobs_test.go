@@ -110,6 +110,34 @@ func TestBlobEndsCutOff(t *testing.T) {
 	eve.send(eve.letter("see attached", bob), listed)
 }
 
+// TestBlobNotCompared: a server that was killed when the last byte was in the part, and before it was
+// compared, has the upload finished by whoever sends that byte again.
+func TestBlobNotCompared(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.keep = inFiles
+	defer w.stop()
+	one := w.host("one")
+	ann, bob := w.person("ann", one), w.person("bob", w.host("two"))
+	b, id := blobOf(t, 1<<20, 1)
+	if code, _, err := ann.put(id, b, 0, 1000); err != nil || code != http.StatusAccepted {
+		t.Fatalf("the first part: %d, %v", code, err)
+	}
+	// As it would be with one byte more, the store takes it for a part.
+	longer := store.BlobRef{ID: id, Size: int64(len(b)) + 1}
+	if n, err := one.mail.Blobs.Write(t.Context(), longer, 1000, bytes.NewReader(b[1000:])); err != nil || n != int64(len(b)) {
+		t.Fatalf("%d, %v", n, err)
+	}
+	listed := &wirev1.BlobRef{Hash: id[:], Size: uint64(len(b))}
+	if _, err := ann.trySend(ann.letter("too early", bob), listed); message.CodeOf(err) != message.NotFound {
+		t.Fatalf("what is not compared is listed: %v", err)
+	}
+	if code, n, err := ann.put(id, b, len(b)-1, len(b)); err != nil || code != http.StatusOK || n != fmt.Sprint(len(b)) {
+		t.Fatalf("the last byte again: %d, %s, %v", code, n, err)
+	}
+	ann.send(ann.letter("see attached", bob), listed)
+}
+
 // TestRefusedBlobCountsNoLonger: bytes that are not what the id says are dropped,
 // and take up nobody's quota.
 func TestRefusedBlobCountsNoLonger(t *testing.T) {
