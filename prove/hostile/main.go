@@ -25,7 +25,7 @@
 // neighbours and read nothing. No exchange of a healthy peer may fail, and its 99th percentile may be at most
 // five times that of the quiet, or half a second. Every line that these programs write is looked at: for a panic, for what
 // does something to a terminal, and for what had to be dropped. These rooms have their turn when that of the ports of
-calls is over, since attackers share the processors with who is attacked. With N below the full count, N cases go to the
+// calls is over, since attackers share the processors with who is attacked. With N below the full count, N cases go to the
 // ports of calls and N to each of the four.
 //
 // Programs without metrics are compared with a twin that nobody attacks: at the end both write down their
